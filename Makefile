@@ -1,0 +1,40 @@
+# `make help` lists what there is to do.
+BIN := .venv/bin
+STAMP := .venv/.synced
+UV = $(or $(shell command -v uv 2>/dev/null),.tools/bin/uv)
+
+.PHONY: demo test lint format messages clean help
+.DEFAULT_GOAL := help
+
+demo: $(STAMP) ## start everything: servers, demo data, web, stream, worker, beat, feed, engine (HTTP_PORT, DEMO_DIR)
+	@exec $(BIN)/python manage.py run_demo
+
+test: $(STAMP) ## run the tests on servers of their own (ARGS='-k name' to choose)
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+
+lint: $(STAMP) ## check style, types, import directions, migrations
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy .
+	@$(BIN)/lint-imports
+	@$(BIN)/python manage.py makemigrations --check --dry-run
+
+format: $(STAMP) ## put the code into the common style
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+messages: $(STAMP) ## collect the sentences to translate into locale/*/LC_MESSAGES/django.po (needs gettext)
+	@$(BIN)/python manage.py makemessages --all --no-location --ignore '.venv/*' --ignore '.tools/*'
+
+clean: ## remove what `make demo` and the tools leave behind, the demo's data too
+	rm -rf .venv .demo static-root .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+	find locale -name '*.mo' -delete
+
+help:
+	@awk -F ':[^#]*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
+
+$(STAMP): pyproject.toml uv.lock
+	@.ci/bootstrap
+	@$(UV) sync --frozen --quiet
+	@touch $@

@@ -1,0 +1,427 @@
+"""Pages of logins and roles, clients, accounts, groups with their conditions, and the books."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from axes.models import AccessAttempt
+from django import forms
+from django.contrib import admin
+from django.contrib.auth.admin import GroupAdmin as BaseGroupAdmin
+from django.contrib.auth.admin import UserAdmin as BaseUserAdmin
+from django.contrib.auth.models import Group
+from django.core.exceptions import ValidationError
+from django.db import models
+from django.http import HttpRequest
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+from unfold.admin import StackedInline
+from unfold.decorators import display
+from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
+
+from accounts.choices import AccountState
+from accounts.models import (
+    AccessToken,
+    Account,
+    AccountGroup,
+    Balance,
+    Client,
+    Currency,
+    LedgerAccount,
+    Posting,
+    TradingConditions,
+    Transfer,
+    User,
+)
+from accounts.roles import APPS, Role
+from backoffice.admin import LogAdmin, Panel, ReadOnlyAdmin, StaffAdmin, Text, list_url
+
+admin.site.unregister(Group)
+
+# --- access -----------------------------------------------------------------------------------------------------------
+
+
+@admin.register(User)
+class UserAdmin(BaseUserAdmin, StaffAdmin):
+    """Logins of traders, data servers and staff. What staff may do comes from roles alone."""
+
+    form = UserChangeForm
+    add_form = UserCreationForm
+    change_password_form = AdminPasswordChangeForm
+    list_display = ("username", "first_name", "last_name", "kind", "roles", "is_active", "last_login")
+    list_filter = ("is_active", "is_staff", "is_data_client", "groups")
+    list_select_related = ()
+    search_fields = ("username__startswith", "last_name__istartswith", "email__istartswith")
+    search_help_text = _("Login, last name or e-mail: its beginning")
+    filter_horizontal = ()
+    readonly_fields = ("last_login", "date_joined")
+    fieldsets = (
+        (None, {"fields": ("username", "password", "first_name", "last_name", "email")}),
+        (_("What it may do"), {"fields": ("is_active", "is_data_client", "is_staff", "groups", "is_superuser")}),
+        (_("Dates"), {"fields": ("last_login", "date_joined")}),
+    )
+    add_fieldsets = ((None, {"fields": ("username", "usable_password", "password1", "password2")}),)
+
+    def get_queryset(self, request: HttpRequest) -> models.QuerySet[User]:
+        return super().get_queryset(request).prefetch_related("groups")
+
+    def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> list[Any]:
+        fixed = super().get_readonly_fields(request, obj)
+        return fixed if request.user.is_superuser else [*fixed, "is_superuser"]
+
+    def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
+        """Nobody rises above himself: a superuser's login is changed by superusers."""
+        if obj is not None and obj.is_superuser and not request.user.is_superuser:
+            return False
+        return super().has_change_permission(request, obj)
+
+    @display(description=_("kind"), label={"staff": "info", "server": "warning"})
+    def kind(self, user: User) -> tuple[str, Text]:
+        if user.is_staff:
+            return "staff", _("Staff")
+        return ("server", _("Data server")) if user.is_data_client else ("trader", _("Trader"))
+
+    @admin.display(description=_("roles"))
+    def roles(self, user: User) -> str:
+        return ", ".join(group.name for group in user.groups.all())
+
+
+@admin.register(Group)
+class GroupAdmin(BaseGroupAdmin, StaffAdmin):
+    """The roles, which the program keeps as its table says, and further groups for other rights."""
+
+    list_display = ("name", "is_role")
+    fields = ("name", "permissions")
+    empty_text = _("There are no roles yet: they are made when the database is migrated.")
+
+    def has_change_permission(self, request: HttpRequest, obj: Group | None = None) -> bool:
+        return (obj is None or obj.name not in Role) and super().has_change_permission(request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Group | None = None) -> bool:
+        return (obj is None or obj.name not in Role) and super().has_delete_permission(request, obj)
+
+    def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        field = super().formfield_for_manytomany(db_field, request, **kwargs)
+        field.queryset = field.queryset.filter(content_type__app_label__in=APPS)
+        return field
+
+    @admin.display(description=_("kept by the program"), boolean=True)
+    def is_role(self, group: Group) -> bool:
+        return group.name in Role
+
+
+@admin.register(AccessToken)
+class AccessTokenAdmin(LogAdmin):
+    """Tokens given out; only their hashes are known."""
+
+    list_display = ("id", "user", "created_at", "expires_at", "revoked_at")
+    list_select_related = ("user",)
+    fields = ("user", "digest", "created_at", "expires_at", "revoked_at")
+    search_lookup = "user__username"
+    search_help_text = _("Login, or the number of a token")
+    empty_text = _("Nobody has logged in over the API yet.")
+
+
+@admin.register(AccessAttempt)
+class AccessAttemptAdmin(ReadOnlyAdmin):
+    """Wrong passwords that count towards a lock. Deleting a row lets its login try again at once."""
+
+    list_display = ("attempt_time", "username", "ip_address", "failures_since_start")
+    fields = ("attempt_time", "username", "ip_address", "user_agent", "path_info", "failures_since_start")
+    ordering = ("-attempt_time",)
+    search_fields = ("username__startswith",)
+    search_help_text = _("Login: its beginning")
+    empty_text = _("Nobody has mistyped a password lately.")
+
+    def has_delete_permission(self, request: HttpRequest, obj: AccessAttempt | None = None) -> bool:
+        return request.user.has_perm("axes.delete_accessattempt")
+
+
+# --- clients and accounts ---------------------------------------------------------------------------------------------
+
+
+@admin.register(Client)
+class ClientAdmin(StaffAdmin):
+    list_display = ("name", "user", "country", "is_verified", "created_at")
+    list_filter = ("is_verified",)
+    list_select_related = ("user",)
+    search_fields = ("name__icontains", "user__username__startswith")
+    search_help_text = _("Name, or the beginning of the login")
+    autocomplete_fields = ("user",)
+    fields = ("user", "name", "country", "is_verified")
+    empty_text = _("There are no clients yet. Make the client's login first, then add the client.")
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Client | None = None) -> list[Any]:
+        return [*super().get_readonly_fields(request, obj), *(("user",) if obj else ())]
+
+    def panels(self, request: HttpRequest, client: Client) -> Iterable[Panel]:
+        yield Panel(
+            _("accounts"),
+            client.accounts.select_related("group", "currency"),
+            ("number", "name", "group", "currency", "type", "state"),
+            _("The client has no account yet."),
+            list_url(Account, client__id__exact=client.pk),
+        )
+
+
+@admin.register(Account)
+class AccountAdmin(StaffAdmin):
+    """Opening an account decides its number, owner, group and currency; its name and state can change later."""
+
+    list_display = ("number", "name", "client", "group", "currency", "type", "shown_state", "opened_at")
+    list_filter = ("state", "type", "group")
+    list_select_related = ("client", "group", "currency")
+    search_fields = ("number__istartswith", "client__name__icontains", "client__user__username__startswith")
+    search_help_text = _("Number or login: its beginning; or the client's name")
+    autocomplete_fields = ("client",)
+    fields = (("number", "name"), ("client", "group"), ("currency", "type"), "state")
+    empty_text = _("There are no accounts yet. Add the client first, then open an account.")
+    fixed_once_open = ("number", "client", "group", "currency", "type")
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Account | None = None) -> list[Any]:
+        return [*super().get_readonly_fields(request, obj), *(self.fixed_once_open if obj else ())]
+
+    def has_delete_permission(self, request: HttpRequest, obj: Account | None = None) -> bool:
+        return False  # an account is closed, and stays in the books
+
+    def save_model(self, request: HttpRequest, obj: Account, form: forms.ModelForm, change: bool) -> None:
+        if change:  # the account's version rises, so that polled answers are made anew
+            Account.objects.changing(obj.pk)
+        super().save_model(request, obj, form, change)
+
+    @display(
+        description=_("state"),
+        ordering="state",
+        label={
+            AccountState.ACTIVE: "success",
+            AccountState.CLOSE_ONLY: "warning",
+            AccountState.NO_TRADING: "warning",
+            AccountState.BLOCKED: "danger",
+            AccountState.CLOSED: "",
+        },
+    )
+    def shown_state(self, account: Account) -> tuple[str, str]:
+        return account.state, account.get_state_display()
+
+    def panels(self, request: HttpRequest, account: Account) -> Iterable[Panel]:
+        of_account = {"account__id__exact": account.pk}
+        yield Panel(
+            _("balances"),
+            account.balances.select_related("currency"),
+            ("currency", "total", "reserved"),
+            _("No money was ever booked here."),
+            list_url(Balance, **of_account),
+        )
+        yield Panel(
+            _("open positions"),
+            account.positions.open().select_related("instrument"),
+            ("id", "instrument", "side", "qty", "avg_price", "margin", "realized_pl", "opened_at"),
+            _("The account holds no position."),
+            list_url(account.positions.model, **of_account),
+        )
+        yield Panel(
+            _("latest orders"),
+            account.orders.select_related("instrument").order_by("-pk"),
+            ("id", "instrument", "side", "type", "qty", "filled_qty", "avg_price", "status", "created_at"),
+            _("The account has placed no order yet."),
+            list_url(account.orders.model, **of_account),
+        )
+        yield Panel(
+            _("latest postings"),
+            Posting.objects.filter(ledger_account__account=account)
+            .select_related("transfer", "ledger_account__currency")
+            .order_by("-pk"),
+            (PostingAdmin.booked_at, "transfer", PostingAdmin.transfer_kind, PostingAdmin.currency, "amount"),
+            _("No money was ever booked here."),
+            list_url(Posting, ledger_account__account__id__exact=account.pk),
+        )
+
+
+# --- groups and conditions --------------------------------------------------------------------------------------------
+
+
+class ConditionsForm(forms.ModelForm):
+    """A version to come. The first one of a group may be in force at once; later ones begin in the future."""
+
+    def clean_effective_from(self) -> Any:
+        moment = self.cleaned_data["effective_from"]
+        group = self.instance.group if self.instance.group_id else None
+        if group and moment <= timezone.now() and group.conditions.filter(effective_from__lte=timezone.now()).exists():
+            raise ValidationError(
+                _("Conditions that were in force are not rewritten: choose a moment in the future for the new version.")
+            )
+        return moment
+
+
+CONDITIONS_FIELDS = (
+    "effective_from",
+    "margin_rate",
+    ("commission_kind", "commission_rate", "commission_minimum"),
+    "fee_asset",
+    ("market_buffer", "max_open_orders", "max_quote_age_seconds"),
+)
+
+
+class ComingConditionsInline(StackedInline):
+    """Versions that are not in force yet: all that may be edited."""
+
+    model = TradingConditions
+    form = ConditionsForm
+    fields = CONDITIONS_FIELDS
+    extra = 0
+    verbose_name = _("coming version of the conditions")
+    verbose_name_plural = _("coming versions of the conditions")
+
+    def get_queryset(self, request: HttpRequest) -> models.QuerySet[TradingConditions]:
+        return super().get_queryset(request).filter(effective_from__gt=timezone.now())
+
+    def get_min_num(self, request: HttpRequest, obj: AccountGroup | None = None, **kwargs: Any) -> int:
+        return 0 if obj else 1
+
+    def get_formset(self, request: HttpRequest, obj: AccountGroup | None = None, **kwargs: Any) -> Any:
+        return super().get_formset(request, obj, validate_min=True, **kwargs)
+
+
+@admin.register(AccountGroup)
+class AccountGroupAdmin(StaffAdmin):
+    list_display = ("name", "profile", "account_count")
+    list_filter = ("profile",)
+    search_fields = ("name__icontains",)
+    fields = ("name", "profile")
+    inlines = (ComingConditionsInline,)
+    empty_text = _("There are no account groups yet. A group says how its accounts trade, so add one first.")
+
+    def get_queryset(self, request: HttpRequest) -> models.QuerySet[AccountGroup]:
+        return super().get_queryset(request).annotate(accounts_in_group=models.Count("accounts"))
+
+    def get_readonly_fields(self, request: HttpRequest, obj: AccountGroup | None = None) -> list[Any]:
+        return [*super().get_readonly_fields(request, obj), *(("profile",) if obj else ())]
+
+    @admin.display(description=_("accounts"), ordering="accounts_in_group")
+    def account_count(self, group: AccountGroup) -> int:
+        return group.accounts_in_group  # type: ignore[attr-defined]
+
+    def panels(self, request: HttpRequest, group: AccountGroup) -> Iterable[Panel]:
+        yield Panel(
+            _("conditions in force, and earlier ones"),
+            group.conditions.filter(effective_from__lte=timezone.now()).order_by("-effective_from"),
+            ("id", "effective_from", "margin_rate", "commission_kind", "commission_rate", "commission_minimum"),
+            _("No conditions are in force yet: the accounts of this group cannot trade."),
+            list_url(TradingConditions, group__id__exact=group.pk),
+        )
+        yield Panel(
+            _("accounts"),
+            group.accounts.select_related("client", "currency"),
+            ("number", "name", "client", "currency", "state"),
+            _("No account trades in this group yet."),
+            list_url(Account, group__id__exact=group.pk),
+        )
+
+
+@admin.register(TradingConditions)
+class TradingConditionsAdmin(ReadOnlyAdmin):
+    """Every version there is or was. New ones are added on the page of their group."""
+
+    list_display = ("id", "group", "effective_from", "margin_rate", "commission_kind", "commission_rate")
+    list_select_related = ("group",)
+    list_filter = ("group",)
+    fields = ("group", *CONDITIONS_FIELDS)
+
+
+# --- money ------------------------------------------------------------------------------------------------------------
+
+
+@admin.register(Currency)
+class CurrencyAdmin(StaffAdmin):
+    list_display = ("code", "name", "sign", "decimals", "cash_decimals")
+    search_fields = ("code__istartswith", "name__icontains")
+    fields = (("code", "name", "sign"), ("decimals", "cash_decimals"))
+    empty_text = _("There are no currencies yet. Add those that accounts and instruments use.")
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Currency | None = None) -> list[Any]:
+        """The steps stay once there may be postings in them."""
+        fixed = ("code", "decimals", "cash_decimals") if obj else ()
+        return [*super().get_readonly_fields(request, obj), *fixed]
+
+    def has_delete_permission(self, request: HttpRequest, obj: Currency | None = None) -> bool:
+        return False
+
+
+@admin.register(Balance)
+class BalanceAdmin(LogAdmin):
+    list_display = ("id", "account", "currency", "total", "reserved")
+    list_select_related = ("account", "currency")
+    fields = ("account", "currency", ("total", "reserved"), "may_be_negative")
+    search_lookup = "account__number"
+    search_help_text = _("Number of the account")
+    empty_text = _("No money was booked yet.")
+
+
+@admin.register(LedgerAccount)
+class LedgerAccountAdmin(LogAdmin):
+    list_display = ("id", "kind", "account", "currency")
+    list_select_related = ("account", "currency")
+    list_filter = ("kind",)
+    fields = ("kind", "account", "currency")
+    search_lookup = "account__number"
+    search_help_text = _("Number of the account")
+    empty_text = _("No money was booked yet.")
+
+    def panels(self, request: HttpRequest, ledger_account: LedgerAccount) -> Iterable[Panel]:
+        yield Panel(
+            _("latest postings"),
+            ledger_account.postings.select_related("transfer").order_by("-pk"),
+            (PostingAdmin.booked_at, "transfer", PostingAdmin.transfer_kind, "amount"),
+            _("Nothing was posted here yet."),
+            list_url(Posting, ledger_account__id__exact=ledger_account.pk),
+        )
+
+
+@admin.register(Transfer)
+class TransferAdmin(LogAdmin):
+    list_display = ("id", "created_at", "kind", "reference", "by")
+    list_select_related = ("by",)
+    list_filter = ("kind",)
+    fields = (("kind", "reference"), ("by", "created_at"))
+    search_lookup = "reference"
+    search_help_text = _("Reference, or the number of a transfer")
+    empty_text = _("No money was booked yet.")
+
+    def panels(self, request: HttpRequest, transfer: Transfer) -> Iterable[Panel]:
+        yield Panel(
+            _("postings"),
+            transfer.postings.select_related("ledger_account__account", "ledger_account__currency"),
+            ("ledger_account", PostingAdmin.currency, "amount"),
+            _("A transfer has postings."),
+        )
+
+
+@admin.register(Posting)
+class PostingAdmin(LogAdmin):
+    """Legs of transfers: debit above zero, credit below. A client's money is a credit."""
+
+    list_display = ("id", "booked_at", "transfer", "transfer_kind", "ledger_account", "currency", "amount")
+    list_select_related = ("transfer", "ledger_account__account", "ledger_account__currency")
+    fields = ("transfer", "ledger_account", "amount")
+    search_lookup = "ledger_account__account__number"
+    search_help_text = _("Number of the account, or of a posting")
+    empty_text = _("No money was booked yet.")
+
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
+        return lookup == "ledger_account__account__id__exact" or super().lookup_allowed(lookup, value, request)
+
+    @staticmethod
+    @admin.display(description=_("booked"))
+    def booked_at(posting: Posting) -> Any:
+        return posting.transfer.created_at
+
+    @staticmethod
+    @admin.display(description=_("kind"))
+    def transfer_kind(posting: Posting) -> str:
+        return posting.transfer.get_kind_display()
+
+    @staticmethod
+    @admin.display(description=_("currency"))
+    def currency(posting: Posting) -> str:
+        return posting.ledger_account.currency_id

@@ -1,0 +1,68 @@
+"""Words of accounts that other apps use too."""
+
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+
+class Profile(models.TextChoices):
+    """How the accounts of a group trade; flags, endpoints and columns of the API follow from it."""
+
+    FX_NETTING = "fx_netting", _("FX/CFD, netting")
+    FX_HEDGING = "fx_hedging", _("FX/CFD, hedging")
+    SPOT = "spot", _("Crypto spot")
+    PERPETUAL = "perpetual", _("Crypto derivatives")
+    EXCHANGE = "exchange", _("Stocks and futures")
+
+    @property
+    def has_positions(self) -> bool:
+        return self is not Profile.SPOT
+
+    @property
+    def is_hedging(self) -> bool:
+        return self is Profile.FX_HEDGING
+
+
+class AccountState(models.TextChoices):
+    ACTIVE = "active", _("Active")
+    CLOSE_ONLY = "close_only", _("Close only")
+    NO_TRADING = "no_trading", _("No trading")
+    BLOCKED = "blocked", _("Blocked")
+    CLOSED = "closed", _("Closed")
+
+
+class AccountType(models.TextChoices):
+    """Shown beside the account's name (ACC-2)."""
+
+    LIVE = "live", _("Live")
+    DEMO = "demo", _("Demo")
+
+
+class CommissionKind(models.TextChoices):
+    NONE = "none", _("None")
+    PER_MILLION = "per_million", _("Per million of turnover")
+    PERCENT = "percent", _("Percent of turnover")
+    PER_UNIT = "per_unit", _("Per share or contract")
+
+
+class FeeAsset(models.TextChoices):
+    """What a spot account pays its commission in."""
+
+    QUOTE = "quote", _("Quote asset")
+    RECEIVED = "received", _("Received asset")
+
+
+class LedgerKind(models.TextChoices):
+    """Whose money a ledger account holds. The house has accounts too, so every leg has its opposite."""
+
+    CLIENT = "client", _("Client's money")
+    HOUSE_CASH = "house_cash", _("House: bank and custody")
+    HOUSE_TRADING = "house_trading", _("House: trading result")
+    HOUSE_COMMISSION = "house_commission", _("House: commission")
+
+
+class TransferKind(models.TextChoices):
+    DEPOSIT = "deposit", _("Deposit")
+    WITHDRAWAL = "withdrawal", _("Withdrawal")
+    REALIZED_PL = "realized_pl", _("Realized profit or loss")
+    EXCHANGE = "exchange", _("Exchange of assets")
+    COMMISSION = "commission", _("Commission")

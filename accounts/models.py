@@ -1,0 +1,361 @@
+"""Users, clients, account groups with their conditions, accounts, and the double-entry ledger of their money."""
+
+from __future__ import annotations
+
+from decimal import ROUND_HALF_UP, Decimal
+from typing import TYPE_CHECKING
+
+import pgtrigger
+from django.contrib.auth.models import AbstractUser
+from django.core.validators import MinValueValidator, RegexValidator
+from django.db import models
+from django.db.models.functions import Now
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from accounts.choices import (
+    AccountState,
+    AccountType,
+    CommissionKind,
+    FeeAsset,
+    LedgerKind,
+    Profile,
+    TransferKind,
+)
+from accounts.triggers import append_only
+from backoffice.fields import NumericField, plain
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+ACCOUNT_NUMBER_PATTERN = r"^[A-Z0-9-]{1,32}$"
+
+
+class User(AbstractUser):
+    """Whoever logs in: a trader, a data server of TradingView's, or staff."""
+
+    is_data_client = models.BooleanField(
+        _("data server"), default=False, help_text=_("Logs in for TradingView's servers, not for a person.")
+    )
+
+    class Meta(AbstractUser.Meta):
+        verbose_name = _("user")
+        verbose_name_plural = _("users")
+
+
+class AccessToken(models.Model):
+    """A bearer token, known by its hash only (AUTH-5, AUTH-6)."""
+
+    user = models.ForeignKey(User, models.CASCADE, related_name="access_tokens", verbose_name=_("user"))
+    digest = models.CharField(_("SHA-256"), max_length=64, unique=True, editable=False)
+    created_at = models.DateTimeField(_("created"), db_default=Now())
+    expires_at = models.DateTimeField(_("expires"))
+    revoked_at = models.DateTimeField(_("revoked"), null=True, blank=True)
+
+    class Meta:
+        verbose_name = _("access token")
+        verbose_name_plural = _("access tokens")
+        indexes = [models.Index(fields=["expires_at"])]
+
+    def __str__(self) -> str:
+        return f"{self.user} {self.digest[:8]}…"
+
+
+class Client(models.Model):
+    """The person or firm behind a trader's login."""
+
+    user = models.OneToOneField(User, models.PROTECT, related_name="client", verbose_name=_("user"))
+    name = models.CharField(_("name"), max_length=200)
+    country = models.CharField(_("country"), max_length=2, blank=True, help_text=_("Two letters, ISO 3166."))
+    is_verified = models.BooleanField(_("identity verified"), default=False)  # ACC-7
+    created_at = models.DateTimeField(_("created"), db_default=Now())
+
+    class Meta:
+        verbose_name = _("client")
+        verbose_name_plural = _("clients")
+        ordering = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Currency(models.Model):
+    """A currency or asset, with the steps its amounts are kept and settled in."""
+
+    code = models.CharField(_("code"), max_length=16, primary_key=True)
+    name = models.CharField(_("name"), max_length=100)
+    sign = models.CharField(_("sign"), max_length=8, blank=True)
+    decimals = models.PositiveSmallIntegerField(
+        _("decimals kept"), default=2, help_text=_("Finest step of a posting in this currency.")
+    )
+    cash_decimals = models.PositiveSmallIntegerField(
+        _("decimals settled"),
+        default=2,
+        help_text=_("Profit, loss and commission of margin accounts are rounded to these."),
+    )
+
+    class Meta:
+        verbose_name = _("currency")
+        verbose_name_plural = _("currencies")
+        ordering = ["code"]
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(decimals__lte=12, cash_decimals__lte=models.F("decimals")), name="currency_decimals"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.code
+
+    def round(self, amount: Decimal, rounding: str = ROUND_HALF_UP) -> Decimal:
+        """The amount in the finest step of its postings."""
+        return plain(amount.quantize(Decimal(1).scaleb(-self.decimals), rounding=rounding))
+
+    def round_cash(self, amount: Decimal, rounding: str = ROUND_HALF_UP) -> Decimal:
+        """The amount as profit, loss and commission are settled: to the cent where there are cents."""
+        return plain(amount.quantize(Decimal(1).scaleb(-self.cash_decimals), rounding=rounding))
+
+
+class AccountGroup(models.Model):
+    """Accounts that trade alike: one profile, and one set of conditions at a time."""
+
+    name = models.CharField(_("name"), max_length=64, unique=True)
+    profile = models.CharField(_("profile"), max_length=16, choices=Profile)
+
+    class Meta:
+        verbose_name = _("account group")
+        verbose_name_plural = _("account groups")
+        ordering = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def conditions_at(self, at: datetime | None = None) -> TradingConditions:
+        """The version of the conditions in force. Raises `TradingConditions.DoesNotExist` when none is yet."""
+        return self.conditions.filter(effective_from__lte=at or timezone.now()).latest("effective_from")
+
+
+class TradingConditions(models.Model):
+    """One version of a group's conditions: in force from its date until the next one's."""
+
+    group = models.ForeignKey(AccountGroup, models.PROTECT, related_name="conditions", verbose_name=_("group"))
+    effective_from = models.DateTimeField(_("effective from"))
+    margin_rate = NumericField(
+        _("margin rate"),
+        default=Decimal(1),
+        validators=[MinValueValidator(Decimal(0))],
+        help_text=_(
+            "Needed margin is quantity × price × contract size × this rate, unless the instrument has its own."
+        ),
+    )
+    commission_kind = models.CharField(
+        _("commission"), max_length=16, choices=CommissionKind, default=CommissionKind.NONE
+    )
+    commission_rate = NumericField(_("commission rate"), default=Decimal(0), validators=[MinValueValidator(Decimal(0))])
+    commission_minimum = NumericField(
+        _("least commission"),
+        default=Decimal(0),
+        validators=[MinValueValidator(Decimal(0))],
+        help_text=_("Per fill, in the currency the commission is charged in."),
+    )
+    fee_asset = models.CharField(_("spot commission in"), max_length=16, choices=FeeAsset, default=FeeAsset.QUOTE)
+    market_buffer = NumericField(
+        _("market order buffer"),
+        default=Decimal("0.02"),
+        help_text=_(
+            "Part added to what a market order holds, against a moving price; what is not needed is given back."
+        ),
+    )
+    max_open_orders = models.PositiveIntegerField(_("open orders at most"), default=200)
+    max_quote_age_seconds = models.PositiveIntegerField(_("oldest price traded on, in seconds"), default=30)
+
+    class Meta:
+        verbose_name = _("trading conditions")
+        verbose_name_plural = _("trading conditions")
+        ordering = ["group", "-effective_from"]
+        constraints = [
+            models.UniqueConstraint(fields=["group", "effective_from"], name="one_version_a_moment"),
+            models.CheckConstraint(
+                condition=models.Q(
+                    margin_rate__gte=0, commission_rate__gte=0, commission_minimum__gte=0, market_buffer__gte=0
+                ),
+                name="conditions_not_negative",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.group} {self.effective_from:%Y-%m-%d %H:%M}"
+
+
+class AccountQuerySet(models.QuerySet["Account"]):
+    def of_user(self, user: User) -> AccountQuerySet:
+        """What this login may see and trade; nobody else's (ACC-3)."""
+        return self.filter(client__user=user).exclude(state=AccountState.CLOSED)
+
+    def changing(self, pk: int) -> Account:
+        """Lock the account for a change and raise its version, in one statement.
+
+        Every writer takes accounts first (by id), then orders, then positions; so none can deadlock. Raises
+        `Account.DoesNotExist`. Needs a transaction.
+        """
+        table = self.model._meta.db_table
+        rows = self.raw(f"UPDATE {table} SET version = version + 1 WHERE id = %s RETURNING *", [pk])  # noqa: S608
+        for account in rows:
+            return account
+        raise self.model.DoesNotExist
+
+
+class Account(models.Model):
+    """A client's trading account. `version` rises with every change of anything in it."""
+
+    number = models.CharField(
+        _("number"),
+        max_length=32,
+        unique=True,
+        validators=[RegexValidator(ACCOUNT_NUMBER_PATTERN, _("Use capitals, digits and dashes."))],
+    )
+    name = models.CharField(_("name"), max_length=100)
+    client = models.ForeignKey(Client, models.PROTECT, related_name="accounts", verbose_name=_("client"))
+    group = models.ForeignKey(AccountGroup, models.PROTECT, related_name="accounts", verbose_name=_("group"))
+    currency = models.ForeignKey(Currency, models.PROTECT, related_name="+", verbose_name=_("currency"))
+    type = models.CharField(_("type"), max_length=8, choices=AccountType, default=AccountType.LIVE)
+    state = models.CharField(_("state"), max_length=16, choices=AccountState, default=AccountState.ACTIVE)
+    version = models.BigIntegerField(_("version"), default=0, editable=False)
+    opened_at = models.DateTimeField(_("opened"), db_default=Now())
+
+    objects = AccountQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("account")
+        verbose_name_plural = _("accounts")
+        ordering = ["number"]
+        constraints = [
+            models.CheckConstraint(condition=models.Q(number__regex=ACCOUNT_NUMBER_PATTERN), name="account_number")
+        ]
+
+    def __str__(self) -> str:
+        return self.number
+
+    @property
+    def profile(self) -> Profile:
+        return Profile(self.group.profile)
+
+
+class Balance(models.Model):
+    """What a client has of one currency: the sum of his postings, kept at hand, and how much of it orders reserve.
+
+    Spot assets can never be overdrawn; a margin account's cash can, by a loss.
+    """
+
+    account = models.ForeignKey(Account, models.PROTECT, related_name="balances", verbose_name=_("account"))
+    currency = models.ForeignKey(Currency, models.PROTECT, related_name="+", verbose_name=_("currency"))
+    total = NumericField(_("total"), default=Decimal(0))
+    reserved = NumericField(_("reserved"), default=Decimal(0))
+    may_be_negative = models.BooleanField(_("may be negative"), default=False)
+
+    class Meta:
+        verbose_name = _("balance")
+        verbose_name_plural = _("balances")
+        ordering = ["account", "currency"]
+        constraints = [
+            models.UniqueConstraint(fields=["account", "currency"], name="one_balance_a_currency"),
+            models.CheckConstraint(condition=models.Q(reserved__gte=0), name="reserved_not_negative"),
+            models.CheckConstraint(
+                condition=models.Q(may_be_negative=True) | models.Q(total__gte=models.F("reserved")),
+                name="spot_never_overdrawn",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.account} {self.currency_id} {self.total}"
+
+    @property
+    def available(self) -> Decimal:
+        return self.total - self.reserved
+
+
+class LedgerAccount(models.Model):
+    """One account of the books: a client's money in one currency, or the house's of one kind."""
+
+    kind = models.CharField(_("kind"), max_length=24, choices=LedgerKind)
+    account = models.ForeignKey(
+        Account, models.PROTECT, null=True, blank=True, related_name="ledger_accounts", verbose_name=_("account")
+    )
+    currency = models.ForeignKey(Currency, models.PROTECT, related_name="+", verbose_name=_("currency"))
+
+    class Meta:
+        verbose_name = _("ledger account")
+        verbose_name_plural = _("ledger accounts")
+        ordering = ["kind", "account", "currency"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["kind", "account", "currency"], nulls_distinct=False, name="one_ledger_account_a_kind"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(kind=LedgerKind.CLIENT, account__isnull=False)
+                | (~models.Q(kind=LedgerKind.CLIENT) & models.Q(account__isnull=True)),
+                name="client_ledger_has_account",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.account or self.get_kind_display()} {self.currency_id}"
+
+
+class Transfer(models.Model):
+    """One movement of money: postings that sum to zero in every currency. `reference` names its one cause."""
+
+    kind = models.CharField(_("kind"), max_length=24, choices=TransferKind)
+    reference = models.CharField(_("reference"), max_length=128, unique=True)
+    by = models.ForeignKey(User, models.PROTECT, null=True, blank=True, related_name="+", verbose_name=_("by"))
+    created_at = models.DateTimeField(_("created"), db_default=Now(), db_index=True)
+
+    class Meta:
+        verbose_name = _("transfer")
+        verbose_name_plural = _("transfers")
+        ordering = ["-id"]
+        triggers = append_only("transfer")
+
+    def __str__(self) -> str:
+        return self.reference
+
+
+class Posting(models.Model):
+    """One leg of a transfer: debit > 0, credit < 0. A client's money is what the house owes him, so it is a credit."""
+
+    transfer = models.ForeignKey(Transfer, models.PROTECT, related_name="postings", verbose_name=_("transfer"))
+    ledger_account = models.ForeignKey(
+        LedgerAccount, models.PROTECT, related_name="postings", verbose_name=_("ledger account")
+    )
+    amount = NumericField(_("amount"))
+
+    class Meta:
+        verbose_name = _("posting")
+        verbose_name_plural = _("postings")
+        ordering = ["id"]
+        constraints = [models.CheckConstraint(condition=~models.Q(amount=0), name="posting_not_zero")]
+        triggers = [
+            *append_only("posting"),
+            # At commit, whoever wrote the rows: the legs of each currency sum to zero.
+            pgtrigger.Trigger(
+                name="transfer_sums_to_zero",
+                when=pgtrigger.After,
+                operation=pgtrigger.Insert,
+                timing=pgtrigger.Deferred,
+                declare=[("off", "text")],
+                func="""
+                    SELECT l.currency_id INTO off
+                      FROM accounts_posting p JOIN accounts_ledgeraccount l ON l.id = p.ledger_account_id
+                     WHERE p.transfer_id = NEW.transfer_id
+                     GROUP BY l.currency_id HAVING sum(p.amount) <> 0 LIMIT 1;
+                    IF off IS NOT NULL THEN
+                        RAISE EXCEPTION 'transfer % does not sum to zero in %', NEW.transfer_id, off
+                            USING ERRCODE = 'integrity_constraint_violation';
+                    END IF;
+                    RETURN NULL;
+                """,
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.ledger_account} {self.amount}"

@@ -1,0 +1,119 @@
+"""What each kind of staff may do: one table, kept as Django's groups.
+
+Everybody sees the trading business; logins and tokens are seen by those who answer for them. The groups are brought in
+line with the table whenever the schema is migrated: rights beyond it are given by a group of another name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from django.apps import AppConfig
+from django.contrib.auth.models import Group, Permission
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+
+class Role(models.TextChoices):
+    """The value is the name of the group."""
+
+    ADMINISTRATOR = "administrator", _("Administrator")
+    OPERATIONS = "operations", _("Operations")
+    DEALING = "dealing", _("Dealing")
+    SUPPORT = "support", _("Support")
+    COMPLIANCE = "compliance", _("Compliance")
+
+
+# App: the models that staff sees, and who sees them; None: every role.
+_LOGINS = frozenset({Role.ADMINISTRATOR, Role.OPERATIONS, Role.COMPLIANCE})
+APPS: dict[str, frozenset[Role] | None] = {
+    "accounts": None,
+    "marketdata": None,
+    "trading": None,
+    "auth": _LOGINS,
+    "axes": _LOGINS,
+    "admin": frozenset({Role.ADMINISTRATOR, Role.COMPLIANCE}),
+}
+PRIVATE = {"user": _LOGINS, "accesstoken": _LOGINS}
+
+# Beyond seeing, by app and model: the actions of Django's permissions, others are the model's own.
+MAY: dict[Role, dict[str, dict[str, tuple[str, ...]]]] = {
+    Role.ADMINISTRATOR: {
+        "accounts": {
+            "user": ("add", "change"),
+            "client": ("add", "change"),
+            "account": ("add", "change"),
+            "accountgroup": ("add", "change", "delete"),
+            "tradingconditions": ("add", "change", "delete"),
+            "currency": ("add", "change"),
+        },
+        "marketdata": {
+            "instrument": ("add", "change"),
+            "symbolgroup": ("add", "change"),
+            "symbolmapping": ("add", "change", "delete"),
+            "holiday": ("add", "change", "delete"),
+        },
+        "trading": {"groupinstrument": ("add", "change", "delete"), "order": ("cancel",)},
+        "auth": {"group": ("add", "change", "delete")},
+        "axes": {"accessattempt": ("delete",)},
+    },
+    Role.OPERATIONS: {
+        "accounts": {
+            "client": ("add", "change"),
+            "account": ("add", "change"),
+            "accountgroup": ("add", "change"),
+            "tradingconditions": ("add", "change", "delete"),
+        },
+        "marketdata": {"holiday": ("add", "change", "delete")},
+        "trading": {"groupinstrument": ("add", "change", "delete")},
+        "axes": {"accessattempt": ("delete",)},
+    },
+    Role.DEALING: {
+        "marketdata": {"instrument": ("state",)},
+        "trading": {"order": ("cancel",)},
+    },
+    Role.SUPPORT: {
+        "marketdata": {
+            "instrument": ("describe",),
+            "symbolgroup": ("add", "change"),
+            "symbolmapping": ("add", "change", "delete"),
+        },
+    },
+    Role.COMPLIANCE: {},
+}
+
+
+def bring_in_line(sender: AppConfig, **kwargs: Any) -> None:
+    """Give the roles what the table says of the app's models, no less and no more. A receiver of `post_migrate`."""
+    if sender.label not in APPS:
+        return
+    Group.objects.bulk_create([Group(name=role) for role in Role], ignore_conflicts=True)
+    groups = {group.name: group.pk for group in Group.objects.filter(name__in=Role)}
+    permissions = {
+        (permission.content_type.model, permission.codename): permission.pk
+        for permission in Permission.objects.filter(content_type__app_label=sender.label).select_related("content_type")
+    }
+    wanted = {
+        (groups[role], permissions[key])
+        for role in Role
+        for key in _granted(role, sender.label, {model for model, _codename in permissions})
+    }
+    grant = Group.permissions.through
+    held = grant.objects.filter(group__in=groups.values(), permission__in=permissions.values())
+    excess = [pk for pk, *link in held.values_list("pk", "group_id", "permission_id") if tuple(link) not in wanted]
+    grant.objects.filter(pk__in=excess).delete()
+    grant.objects.bulk_create(
+        [grant(group_id=group, permission_id=permission) for group, permission in wanted], ignore_conflicts=True
+    )
+
+
+def _granted(role: Role, app: str, models_of_app: set[str]) -> Iterator[tuple[str, str]]:
+    """The role's permissions in this app as (model, codename)."""
+    for model in models_of_app:
+        may_see = PRIVATE.get(model, APPS[app])
+        if may_see is None or role in may_see:
+            yield model, f"view_{model}"
+    for model, actions in MAY[role].get(app, {}).items():
+        for action in actions:
+            yield model, f"{action}_{model}"

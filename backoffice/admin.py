@@ -1,0 +1,231 @@
+"""What the admin's pages share: read-only pages, exact numbers, tables of related rows, search by index."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import cache
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.admin.models import LogEntry
+from django.contrib.admin.utils import quote
+from django.core.paginator import Page
+from django.db import models
+from django.http import HttpRequest, HttpResponse
+from django.urls import NoReverseMatch, reverse
+from django.utils.formats import number_format
+from django.utils.functional import Promise
+from django.utils.html import format_html
+from django.utils.translation import gettext_lazy as _
+from unfold.admin import ModelAdmin
+from unfold.paginator import InfinitePaginator
+from unfold.utils import display_for_field
+
+from backoffice.fields import NumericField
+
+NOTHING = "–"
+PANEL_ROWS = 20
+
+Text = str | Promise
+Column = str | Callable[[Any], object]  # a field's name, or a function of the row with a `short_description`
+
+admin.site.index_template = "backoffice/dashboard.html"
+admin.site.index_title = _("Overview")
+
+
+def number(value: Decimal | None) -> str:
+    """An amount, price or quantity as people read it: all its digits, grouped, no idle zeros."""
+    return NOTHING if value is None else number_format(value, force_grouping=True)
+
+
+def link_to(row: models.Model, text: object = "") -> str:
+    """The row's name, or another text, leading to its page where it has one."""
+    try:
+        url = reverse(f"admin:{row._meta.app_label}_{row._meta.model_name}_change", args=[quote(row.pk)])
+    except NoReverseMatch:
+        return str(text or row)
+    return format_html('<a href="{}" class="text-link">{}</a>', url, text or row)
+
+
+def list_url(model: type[models.Model], **lookups: object) -> str:
+    """The address of the model's list, narrowed by these lookups."""
+    name = f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist"
+    return reverse(name, query={lookup: str(value) for lookup, value in lookups.items()} or None)
+
+
+def may_view(request: HttpRequest, model: type[models.Model]) -> bool:
+    return request.user.has_perm(f"{model._meta.app_label}.view_{model._meta.model_name}")
+
+
+@cache
+def _number_column(field: NumericField) -> Callable[[models.Model], str]:
+    """A column showing the field; Django's own shows as many decimals as the database could keep."""
+
+    @admin.display(description=field.verbose_name, ordering=field.name)
+    def column(row: models.Model) -> str:
+        return number(getattr(row, field.name))
+
+    column.__name__ = field.name
+    return column
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A table of related rows below a page's form: the first of them, and where to see all."""
+
+    title: Text
+    rows: models.QuerySet[Any]
+    columns: Sequence[Column]
+    empty: Text
+    url: str = ""
+
+    @property
+    def table(self) -> dict[str, list[Any]]:
+        """Headers and rows, as unfold's table component takes them. One query."""
+        headers = [_header(self.rows.model, column) for column in self.columns]
+        cells = [[_cell(row, column) for column in self.columns] for row in self.rows[:PANEL_ROWS]]
+        return {"headers": headers, "rows": cells}
+
+
+def _header(model: type[models.Model], column: Column) -> object:
+    if callable(column):
+        return getattr(column, "short_description")  # noqa: B009 (a function has no such attribute for the type checker)
+    return model._meta.get_field(column).verbose_name  # type: ignore[union-attr]
+
+
+def _cell(row: models.Model, column: Column) -> object:
+    if callable(column):
+        return column(row)
+    field = row._meta.get_field(column)
+    value = getattr(row, column)
+    if value is None or value == "":
+        return NOTHING
+    if column == row._meta.pk.name:
+        return link_to(row, value)
+    if isinstance(value, models.Model):
+        return link_to(value)
+    return number(value) if isinstance(field, NumericField) else display_for_field(value, field, NOTHING)
+
+
+class StaffAdmin(ModelAdmin):
+    """The base of our pages. Name every page's fields: numbers that are only shown are found among them."""
+
+    list_per_page = 50
+    show_full_result_count = False
+    list_filter_submit = True
+    list_fullwidth = True
+    change_form_outer_after_template = "backoffice/panels.html"
+    empty_text: Text = ""  # what an empty list says; where it is not said, unfold's own words
+
+    def panels(self, request: HttpRequest, row: Any) -> Iterable[Panel]:
+        """The tables below the form of this row; those of models the user may not see are left out."""
+        return ()
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, obj: Any = None, **kwargs: Any
+    ) -> HttpResponse:
+        panels = self.panels(request, obj) if obj else ()
+        context["panels"] = [panel for panel in panels if may_view(request, panel.rows.model)]
+        return super().render_change_form(request, context, *args, obj=obj, **kwargs)
+
+    def get_list_display(self, request: HttpRequest) -> list[Column]:
+        return [self._shown(column) for column in super().get_list_display(request)]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[Column]:
+        return [self._shown(name) for name in super().get_readonly_fields(request, obj)]
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> list[tuple[Any, dict[str, Any]]]:
+        fixed = set(self.get_readonly_fields(request, obj))
+        all_fixed = obj is not None and not self.has_change_permission(request, obj)
+
+        def shown(column: Any) -> Any:
+            if isinstance(column, tuple):
+                return tuple(map(shown, column))  # fields that share a line
+            replacement = self._shown(column)
+            return replacement if all_fixed or replacement in fixed else column
+
+        return [
+            (title, {**options, "fields": [shown(column) for column in options["fields"]]})
+            for title, options in super().get_fieldsets(request, obj)
+        ]
+
+    def _shown(self, column: Column) -> Column:
+        """The same column; for an exact number one that shows it as it is."""
+        fields = {field.name: field for field in self.opts.concrete_fields}
+        field = fields.get(column) if isinstance(column, str) else None
+        return _number_column(field) if isinstance(field, NumericField) else column
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        """Write what was edited and no more: two people editing different fields of a row do not undo each other."""
+        if not change:
+            super().save_model(request, obj, form, change)
+            return
+        names = {field.name for field in obj._meta.concrete_fields}
+        edited = names.intersection(form.changed_data)
+        automatic = {field.name for field in obj._meta.concrete_fields if getattr(field, "auto_now", False)}
+        obj.save(update_fields=edited | automatic)
+
+
+class ReadOnlyAdmin(StaffAdmin):
+    """Rows that the services write: everybody only looks."""
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+class OpenEndedPage(Page[Any]):
+    """A page of a list that nobody counted: another one follows a full one."""
+
+    def has_next(self) -> bool:
+        return len(self.object_list) == self.paginator.per_page
+
+
+class OpenEndedPaginator(InfinitePaginator):
+    def _get_page(self, *args: Any, **kwargs: Any) -> OpenEndedPage:
+        return OpenEndedPage(*args, **kwargs)
+
+
+class LogAdmin(ReadOnlyAdmin):
+    """A table that grows for ever: neither counted nor sorted anew, and searched by what has an index."""
+
+    paginator = OpenEndedPaginator
+    ordering = ("-id",)
+    sortable_by = ("id",)
+    search_fields = ("id",)  # shows the box; what is typed is looked up by `get_search_results`
+    search_lookup = ""  # for what is typed, unless it is a number: that is the row's own
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: models.QuerySet[Any], search_term: str
+    ) -> tuple[models.QuerySet[Any], bool]:
+        term = search_term.strip()
+        if not term:
+            return queryset, False
+        if term.isascii() and term.isdecimal():
+            return queryset.filter(pk=int(term)), False
+        return queryset.filter(**{self.search_lookup: term}) if self.search_lookup else queryset.none(), False
+
+
+@admin.register(LogEntry)
+class LogEntryAdmin(LogAdmin):
+    """What staff changed by hand in these pages."""
+
+    list_display = ("action_time", "user", "action_flag", "content_type", "object_repr", "change_message_text")
+    list_display_links = None
+    list_select_related = ("user", "content_type")
+    list_filter = ("action_flag",)
+    fields = ("action_time", "user", "action_flag", "content_type", "object_repr", "change_message_text")
+    search_lookup = "user__username"
+    search_help_text = _("Login")
+    empty_text = _("Nobody has changed anything in these pages yet.")
+
+    @admin.display(description=_("what"))
+    def change_message_text(self, entry: LogEntry) -> str:
+        return entry.get_change_message()

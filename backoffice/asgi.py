@@ -1,0 +1,87 @@
+"""One application for everything: streams in the event loop, all the rest in threads through Django's WSGI application.
+
+Django's own ASGI handler would send every synchronous view and middleware through a thread hop of its own.
+"""
+
+import asyncio
+import signal
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from functools import partial
+from types import FrameType
+from typing import Any
+from urllib.parse import quote_from_bytes
+
+from a2wsgi import WSGIMiddleware
+from django.conf import settings
+from django.utils.module_loading import import_string
+
+from backoffice import health
+from backoffice.wsgi import application as django_application
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+# Answers the request and returns True, or returns False and has neither received nor sent anything.
+Handler = Callable[[Scope, Receive, Send], Awaitable[bool]]
+
+_ASCII = bytes(range(0x80)).decode()
+
+
+class Application:
+    """Asks each asynchronous handler in turn; what none of them takes is Django's.
+
+    A handler finds an `asyncio.Event` under `scope["stopping"]`: once it is set, endless responses end themselves, so that
+    the server can leave at once and every client sees a complete response.
+    """
+
+    def __init__(self, handlers: Sequence[Handler], *, part: str, threads: int) -> None:
+        self._handlers = handlers
+        self._part = part
+        self._django = WSGIMiddleware(django_application, workers=threads)
+        self._stopping = asyncio.Event()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+            return
+        scope["stopping"] = self._stopping
+        for handle in self._handlers if scope["type"] == "http" else ():
+            if await handle(scope, receive, send):
+                return
+        await self._django(_ascii_query(scope), receive, send)  # type: ignore[arg-type]
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        await receive()
+        self._notice_signals(asyncio.get_running_loop())
+        pulse = asyncio.create_task(self._beat())
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        pulse.cancel()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    def _notice_signals(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Set `stopping` before the server acts on a signal: it waits for open responses, which end only by that."""
+
+        def notice(previous: Any, signum: int, frame: FrameType | None) -> None:
+            loop.call_soon_threadsafe(self._stopping.set)
+            if callable(previous):
+                previous(signum, frame)
+
+        for signum in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(signum, partial(notice, signal.getsignal(signum)))
+
+    async def _beat(self) -> None:
+        while True:
+            await asyncio.to_thread(health.beat, self._part)
+            await asyncio.sleep(health.BEAT_SECONDS)
+
+
+def _ascii_query(scope: Scope) -> Scope:
+    """The scope with the raw bytes of its query percent-encoded: WSGI knows only ASCII there, browsers send more."""
+    query = scope.get("query_string", b"")
+    return scope if query.isascii() else {**scope, "query_string": quote_from_bytes(query, safe=_ASCII).encode()}
+
+
+application = Application(
+    [import_string(path) for path in settings.ASGI_HANDLERS], part=settings.PART, threads=settings.WEB_THREADS
+)

@@ -1,0 +1,83 @@
+"""The admin's sidebar: its pages by subject, each for those who may see it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from django.apps import apps
+from django.db.models import Model
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.text import capfirst
+from django.utils.translation import gettext_lazy as _
+
+from backoffice.admin import list_url, may_view
+
+# Title: (model, symbol of the Material Symbols font)
+SECTIONS = (
+    (
+        _("Trading"),
+        (
+            ("trading.Order", "receipt_long"),
+            ("trading.Execution", "done_all"),
+            ("trading.Position", "stacked_line_chart"),
+        ),
+    ),
+    (
+        _("Clients"),
+        (
+            ("accounts.Client", "person"),
+            ("accounts.Account", "account_balance_wallet"),
+            ("accounts.AccountGroup", "groups"),
+        ),
+    ),
+    (
+        _("Market"),
+        (
+            ("marketdata.Instrument", "candlestick_chart"),
+            ("marketdata.SymbolGroup", "folder"),
+            ("marketdata.SymbolMapping", "swap_horiz"),
+            ("marketdata.Holiday", "event_busy"),
+            ("marketdata.BarChunk", "bar_chart"),
+        ),
+    ),
+    (
+        _("Books"),
+        (
+            ("accounts.Transfer", "sync_alt"),
+            ("accounts.Posting", "list_alt"),
+            ("accounts.Balance", "savings"),
+            ("accounts.LedgerAccount", "account_balance"),
+            ("accounts.Currency", "payments"),
+        ),
+    ),
+    (
+        _("Access"),
+        (
+            ("accounts.User", "badge"),
+            ("auth.Group", "shield_person"),
+            ("accounts.AccessToken", "key"),
+            ("axes.AccessAttempt", "lock"),
+            ("admin.LogEntry", "history"),
+        ),
+    ),
+)
+
+
+def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
+    """The groups of links, as unfold's setting SIDEBAR takes them; called for every page."""
+    overview = {"title": _("Overview"), "icon": "dashboard", "link": reverse("admin:index")}
+    sections = [
+        {"title": title, "items": [_item(model, icon) for model, icon in _models(pages) if may_view(request, model)]}
+        for title, pages in SECTIONS
+    ]
+    return [{"items": [overview]}, *(section for section in sections if section["items"])]
+
+
+def _models(pages: Iterable[tuple[str, str]]) -> Iterator[tuple[type[Model], str]]:
+    return ((apps.get_model(label), icon) for label, icon in pages)
+
+
+def _item(model: type[Model], icon: str) -> dict[str, Any]:
+    return {"title": capfirst(model._meta.verbose_name_plural), "icon": icon, "link": list_url(model)}

@@ -1,0 +1,243 @@
+"""Pages of instruments with their groups, mappings and holidays, and of the bars."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from django.conf import settings
+from django.contrib import admin
+from django.db import models
+from django.http import HttpRequest
+from django.utils.translation import gettext_lazy as _
+from modeltranslation.utils import build_localized_fieldname
+from unfold.decorators import display
+
+from backoffice.admin import LogAdmin, Panel, ReadOnlyAdmin, StaffAdmin, list_url
+from marketdata.choices import InstrumentState, MappingState
+from marketdata.models import BarChunk, Holiday, Instrument, LogPosition, OpenBar, SymbolGroup, SymbolMapping
+
+DEFAULT_DESCRIPTION = build_localized_fieldname("description", settings.LANGUAGE_CODE)
+DESCRIPTIONS = tuple(build_localized_fieldname("description", code) for code, _language in settings.LANGUAGES)
+
+
+@admin.register(Instrument)
+class InstrumentAdmin(StaffAdmin):
+    """Whoever may change instruments changes all of them; dealing only their state, support only texts and group."""
+
+    list_display = ("symbol", "description", "type", "shown_state", "symbol_group", "quote_currency", "session_regular")
+    list_filter = ("state", "type", "symbol_group")
+    list_select_related = ("symbol_group",)
+    search_fields = ("symbol__istartswith", "description__icontains")
+    search_help_text = _("The beginning of the symbol, or part of the description")
+    empty_text = _("There are no instruments yet. Add one; its accounts' groups then say who may trade it.")
+    fieldsets = (
+        (
+            None,
+            {"fields": (("symbol", "type", "is_cfd"), DEFAULT_DESCRIPTION, ("state", "shortability"), "symbol_group")},
+        ),
+        (
+            _("Money"),
+            {"fields": (("base_currency", "quote_currency", "contract_size"), ("exchange_listed", "exchange_traded"))},
+        ),
+        (
+            _("Prices and quantities"),
+            {
+                "fields": (
+                    ("minmovement", "pricescale", "minmovement2", "fractional"),
+                    ("min_qty", "max_qty", "qty_step"),
+                ),
+                "description": _("TradingView takes over a new price format only after somebody there has agreed."),
+            },
+        ),
+        (
+            _("Trading hours"),
+            {
+                "fields": (
+                    ("timezone", "holiday_calendar"),
+                    ("session_regular", "session_premarket", "session_postmarket"),
+                ),
+                "description": _(
+                    "In TradingView's notation: 0930-1600, 1700-1600:23456 (1 is Sunday) or 24x7. "
+                    "Holidays belong into the holiday calendar."
+                ),
+            },
+        ),
+        (_("Bars"), {"fields": (("bar_source", "has_daily", "has_no_volume"),)}),
+        (
+            _("Futures and securities"),
+            {"classes": ("collapse",), "fields": (("root", "root_description", "expiration"), ("isin", "wkn"))},
+        ),
+        (
+            _("Description in other languages"),
+            {
+                "classes": ("collapse",),
+                "fields": tuple(name for name in DESCRIPTIONS if name != DEFAULT_DESCRIPTION),
+                "description": _("Where one is empty, the English description is shown."),
+            },
+        ),
+    )
+    fixed_once_listed = ("symbol", "type", "is_cfd", "base_currency", "quote_currency", "contract_size")
+    # Permission beside `change`: the fields it opens.
+    limited_rights = {"state": ("state",), "describe": ("symbol_group", *DESCRIPTIONS)}
+
+    def has_change_permission(self, request: HttpRequest, obj: Instrument | None = None) -> bool:
+        return super().has_change_permission(request, obj) or bool(self._opened_fields(request))
+
+    def has_delete_permission(self, request: HttpRequest, obj: Instrument | None = None) -> bool:
+        return False  # it is in orders and bars
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Instrument | None = None) -> list[Any]:
+        fixed = super().get_readonly_fields(request, obj)
+        if obj is None:
+            return fixed
+        if super().has_change_permission(request, obj):
+            return [*fixed, *map(self._shown, self.fixed_once_listed)]
+        opened = self._opened_fields(request)
+        names = {field.name for field in Instrument._meta.concrete_fields}
+        return [*fixed, *(self._shown(name) for name in sorted(names.difference(opened)))]
+
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        field = super().formfield_for_dbfield(db_field, request, **kwargs)
+        if field and db_field.name == DEFAULT_DESCRIPTION:
+            field.required = True
+        return field
+
+    def _opened_fields(self, request: HttpRequest) -> set[str]:
+        """The fields that a limited right lets the user edit."""
+        return {
+            name
+            for right, names in self.limited_rights.items()
+            if request.user.has_perm(f"marketdata.{right}_instrument")
+            for name in names
+        }
+
+    @display(
+        description=_("state"),
+        ordering="state",
+        label={
+            InstrumentState.TRADING: "success",
+            InstrumentState.CLOSE_ONLY: "warning",
+            InstrumentState.HALTED: "danger",
+        },
+    )
+    def shown_state(self, instrument: Instrument) -> tuple[str, str]:
+        return instrument.state, instrument.get_state_display()
+
+    def panels(self, request: HttpRequest, instrument: Instrument) -> Iterable[Panel]:
+        yield Panel(
+            _("symbol mapping"),
+            SymbolMapping.objects.filter(instrument=instrument),
+            ("id", "tradingview_symbol", "state", "updated_at"),
+            _("Not mapped yet: accounts that trade it cannot be offered at TradingView (MAP-3)."),
+        )
+        yield Panel(
+            _("latest bars"),
+            BarChunk.objects.filter(instrument=instrument).defer(*BAR_COLUMNS).order_by("-start"),
+            ("id", "resolution", "start"),
+            _("There are no bars yet. Start the feed, or import some with `manage.py import_bars`."),
+            list_url(BarChunk, instrument__id__exact=instrument.pk),
+        )
+
+
+@admin.register(SymbolGroup)
+class SymbolGroupAdmin(StaffAdmin):
+    list_display = ("name", "description", "instrument_count")
+    search_fields = ("name__icontains",)
+    fields = ("name", "description")
+    empty_text = _("There are no symbol groups yet. TradingView asks for our symbols by group, so add one.")
+
+    def get_queryset(self, request: HttpRequest) -> models.QuerySet[SymbolGroup]:
+        return super().get_queryset(request).annotate(instruments_in_group=models.Count("instruments"))
+
+    def get_readonly_fields(self, request: HttpRequest, obj: SymbolGroup | None = None) -> list[Any]:
+        return [*super().get_readonly_fields(request, obj), *(("name",) if obj else ())]
+
+    def has_delete_permission(self, request: HttpRequest, obj: SymbolGroup | None = None) -> bool:
+        return False  # GRP-4
+
+    @admin.display(description=_("instruments"), ordering="instruments_in_group")
+    def instrument_count(self, group: SymbolGroup) -> int:
+        return group.instruments_in_group  # type: ignore[attr-defined]
+
+    def panels(self, request: HttpRequest, group: SymbolGroup) -> Iterable[Panel]:
+        yield Panel(
+            _("instruments"),
+            group.instruments.all(),
+            ("symbol", "description", "type", "state"),
+            _("The group is empty. Choose it on the pages of its instruments."),
+            list_url(Instrument, symbol_group__id__exact=group.pk),
+        )
+
+
+@admin.register(SymbolMapping)
+class SymbolMappingAdmin(StaffAdmin):
+    list_display = ("instrument", "tradingview_symbol", "shown_state", "updated_at")
+    list_filter = ("state",)
+    list_select_related = ("instrument",)
+    search_fields = ("instrument__symbol__istartswith", "tradingview_symbol__icontains")
+    search_help_text = _("The beginning of our symbol, or part of TradingView's")
+    autocomplete_fields = ("instrument",)
+    fields = ("instrument", "tradingview_symbol", "state")
+    empty_text = _("Nothing is mapped yet. As soon as one symbol is TradingView's, all of them need a mapping.")
+
+    @display(
+        description=_("state"),
+        ordering="state",
+        label={MappingState.DRAFT: "warning", MappingState.PUBLISHED: "success"},
+    )
+    def shown_state(self, mapping: SymbolMapping) -> tuple[str, str]:
+        return mapping.state, mapping.get_state_display()
+
+
+@admin.register(Holiday)
+class HolidayAdmin(StaffAdmin):
+    list_display = ("day", "calendar", "name", "close_time")
+    list_filter = ("calendar",)
+    date_hierarchy = "day"
+    ordering = ("-day", "calendar")
+    search_fields = ("name__icontains",)
+    fields = (("calendar", "day"), ("name", "close_time"))
+    empty_text = _("There are no holidays yet: every market trades on every day of its session.")
+
+
+# --- what the feed writes ---------------------------------------------------------------------------------------------
+
+BAR_COLUMNS = ("t", "o", "h", "l", "c", "v")
+
+
+@admin.register(BarChunk)
+class BarChunkAdmin(LogAdmin):
+    """Closed bars: a day of minutes, or a year of days, in one row."""
+
+    list_display = ("id", "instrument", "resolution", "start", "bar_count")
+    list_select_related = ("instrument",)
+    list_filter = ("resolution",)
+    fields = (("instrument", "resolution", "start"), "price_scale", "bar_count")
+    search_lookup = "instrument__symbol"
+    search_help_text = _("Symbol, or the number of a row")
+    empty_text = _("There are no bars yet. Start the feed, or import some with `manage.py import_bars`.")
+    readonly_fields = ("bar_count",)
+
+    def get_queryset(self, request: HttpRequest) -> models.QuerySet[BarChunk]:
+        count = models.Func(models.F("t"), function="cardinality", output_field=models.IntegerField())
+        return super().get_queryset(request).annotate(bars_in_chunk=count).defer(*BAR_COLUMNS)
+
+    @admin.display(description=_("bars"))
+    def bar_count(self, chunk: BarChunk) -> int:
+        return chunk.bars_in_chunk  # type: ignore[attr-defined]
+
+
+@admin.register(OpenBar)
+class OpenBarAdmin(ReadOnlyAdmin):
+    list_display = ("instrument", "lane", "minute", "o", "h", "l", "c", "v")
+    list_select_related = ("instrument",)
+    fields = (("instrument", "lane", "minute"), ("o", "h", "l", "c", "v"), "last_seq")
+    empty_text = _("No minute is in progress: the feed is not running, or all markets are closed.")
+
+
+@admin.register(LogPosition)
+class LogPositionAdmin(ReadOnlyAdmin):
+    list_display = ("reader", "entry_id", "updated_at")
+    fields = ("reader", "entry_id", "updated_at")
+    empty_text = _("No reader has stored a position yet.")

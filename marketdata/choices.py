@@ -1,0 +1,52 @@
+"""Words of market data that other apps use too."""
+
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+
+class SymbolType(models.TextChoices):
+    """`type` of `/symbol_info`; a CFD has the type of its underlying and `is_cfd` (DIS-9)."""
+
+    STOCK = "stock", _("Stock")
+    DR = "dr", _("Depositary receipt")
+    RIGHT = "right", _("Right")
+    BOND = "bond", _("Bond")
+    WARRANT = "warrant", _("Warrant")
+    STRUCTURED = "structured", _("Structured product")
+    INDEX = "index", _("Index")
+    FOREX = "forex", _("Forex")
+    FUTURES = "futures", _("Futures")
+    CRYPTO = "crypto", _("Crypto")
+
+
+class InstrumentState(models.TextChoices):
+    TRADING = "trading", _("Trading")
+    CLOSE_ONLY = "close_only", _("Close only")
+    HALTED = "halted", _("Halted")
+
+
+class Shortability(models.TextChoices):
+    """What `/quotes` says of borrowing the share (QTE-4)."""
+
+    EASY = "easy", _("Easy to borrow")
+    HARD = "hard", _("Hard to borrow")
+    NONE = "none", _("Not shortable")
+
+
+class BarSource(models.TextChoices):
+    """Which price of a tick makes the bars (BAR-8)."""
+
+    TRADE = "trade", _("Trades")
+    BID = "bid", _("Bid")
+    ASK = "ask", _("Ask")
+    MID = "mid", _("Middle of bid and ask")
+
+
+class Resolution(models.TextChoices):
+    MINUTE = "1", _("One minute")
+    DAY = "1D", _("One day")
+
+
+class MappingState(models.TextChoices):
+    DRAFT = "draft", _("Draft")
+    PUBLISHED = "published", _("Published")

@@ -1,0 +1,22 @@
+import signal
+import threading
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandParser
+
+from marketdata import simulator
+from marketdata.feed import Feed
+
+
+class Command(BaseCommand):
+    help = "Write the simulator's prices and build bars of all prices, until told to stop (SIGTERM or Ctrl-C)."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--seed", type=int, default=simulator.SEED, help="of the simulator's random walks")
+
+    def handle(self, *_args: Any, **options: Any) -> None:
+        stop = threading.Event()
+        for signum in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(signum, lambda *_: stop.set())
+        if not Feed(options["seed"]).run(stop):
+            raise SystemExit(1)

@@ -1,0 +1,206 @@
+"""Domain objects for tests, made as the project makes them: plain functions, one for each thing.
+
+Each needs the database; `quote` needs Redis too. What a test does not name has a sensible value, and asking twice for the
+same currency, instrument or symbol group gives the same row.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from itertools import count
+from typing import Any
+
+from accounts import cash, tokens
+from accounts.choices import Profile
+from accounts.models import Account, AccountGroup, Client, Currency, TradingConditions, User
+from marketdata import ticklog
+from marketdata.choices import BarSource, SymbolType
+from marketdata.models import Instrument, SymbolGroup, SymbolMapping
+from trading.models import GroupInstrument
+
+CURRENCY_DECIMALS = {"JPY": (0, 0), "USDT": (6, 2), "BTC": (8, 8), "ETH": (8, 8)}  # kept, settled; others 2, 2
+BEGINNING = datetime(2020, 1, 1, tzinfo=UTC)
+
+_FOREX = {
+    "type": SymbolType.FOREX,
+    "minmovement2": 10,
+    "min_qty": Decimal(1000),
+    "max_qty": Decimal(10_000_000),
+    "qty_step": Decimal(1000),
+    "bar_source": BarSource.BID,
+    "symbol_group": "demo_forex",
+}
+_COIN = {
+    "type": SymbolType.CRYPTO,
+    "pricescale": 100,
+    "min_qty": Decimal("0.0001"),
+    "max_qty": Decimal(1000),
+    "qty_step": Decimal("0.0001"),
+    "symbol_group": "demo_crypto",
+}
+_SHARE = {
+    "type": SymbolType.STOCK,
+    "pricescale": 100,
+    "quote_currency": "USD",
+    "min_qty": Decimal(1),
+    "max_qty": Decimal(100_000),
+    "qty_step": Decimal(1),
+    "timezone": "America/New_York",
+    "session_regular": "0930-1600",
+}
+INSTRUMENTS: dict[str, dict[str, Any]] = {
+    "EURUSD": {**_FOREX, "base_currency": "EUR", "quote_currency": "USD", "pricescale": 100_000},
+    "GBPUSD": {**_FOREX, "base_currency": "GBP", "quote_currency": "USD", "pricescale": 100_000},
+    "USDJPY": {**_FOREX, "base_currency": "USD", "quote_currency": "JPY", "pricescale": 1000},
+    "BTCUSDT": {**_COIN, "base_currency": "BTC", "quote_currency": "USDT"},
+    "ETHUSDT": {**_COIN, "base_currency": "ETH", "quote_currency": "USDT"},
+    "BTCUSDT.P": {**_COIN, "base_currency": "BTC", "quote_currency": "USDT"},
+    "AAPL": {**_SHARE, "exchange_listed": "NASDAQ", "exchange_traded": "NASDAQ"},
+    "ESZ2026": {
+        **_SHARE,
+        "type": SymbolType.FUTURES,
+        "minmovement": 25,
+        "contract_size": Decimal(50),
+        "timezone": "America/Chicago",
+        "session_regular": "1700-1600",
+        "root": "ES",
+        "root_description": "E-mini S&P 500",
+        "expiration": date(2026, 12, 18),
+        "exchange_listed": "CME_MINI",
+        "exchange_traded": "CME_MINI",
+    },
+}
+
+_numbers = count(1)
+
+
+def currency(code: str) -> Currency:
+    """A currency with the decimals it has in the demo."""
+    decimals, cash_decimals = CURRENCY_DECIMALS.get(code, (2, 2))
+    return Currency.objects.get_or_create(
+        code=code, defaults={"name": code, "decimals": decimals, "cash_decimals": cash_decimals}
+    )[0]
+
+
+def user(username: str | None = None, *, password: str | None = None, **fields: Any) -> User:
+    """A login with its client; one without a password can only use tokens (hashing takes its time)."""
+    login = User.objects.create_user(username or f"trader-{next(_numbers)}", password=password, **fields)
+    if not login.is_data_client and not login.is_staff:
+        Client.objects.create(user=login, name=f"Client of {login.username}")
+    return login
+
+
+def token(of: User) -> str:
+    """A bearer token of this user."""
+    return tokens.issue(of)[0]
+
+
+def symbol_group(name: str) -> SymbolGroup:
+    return SymbolGroup.objects.get_or_create(name=name, defaults={"description": name})[0]
+
+
+def instrument(symbol: str = "EURUSD", **fields: Any) -> Instrument:
+    """The instrument, as `INSTRUMENTS` describes it and `fields` say otherwise; round the clock where nothing is said."""
+    if known := Instrument.objects.filter(symbol=symbol).first():
+        return known
+    values: dict[str, Any] = {
+        "description": symbol,
+        "type": SymbolType.STOCK,
+        "quote_currency": "USD",
+        "exchange_listed": "DEMO",
+        "exchange_traded": "DEMO",
+        "pricescale": 100,
+        "min_qty": Decimal(1),
+        "max_qty": Decimal(1_000_000),
+        "qty_step": Decimal(1),
+        "session_regular": "24x7",
+        **INSTRUMENTS.get(symbol, {}),
+        **fields,
+    }
+    if group_name := values.pop("symbol_group", None):
+        values["symbol_group"] = symbol_group(group_name)
+    for code in (values.get("base_currency"), values["quote_currency"]):
+        if code:
+            currency(code)
+    return Instrument.objects.create(symbol=symbol, **values)
+
+
+def mapping(symbol: str, tradingview_symbol: str, state: str = "published") -> SymbolMapping:
+    return SymbolMapping.objects.create(
+        instrument=instrument(symbol), tradingview_symbol=tradingview_symbol, state=state
+    )
+
+
+def group(
+    profile: Profile = Profile.FX_NETTING, *, symbols: Iterable[str] = (), name: str | None = None, **conditions: Any
+) -> AccountGroup:
+    """An account group that trades these symbols, with one version of conditions that was always in force."""
+    made = AccountGroup.objects.create(name=name or f"{profile}-{next(_numbers)}", profile=profile)
+    conditions = {"effective_from": BEGINNING, "margin_rate": Decimal("0.02"), **conditions}
+    TradingConditions.objects.create(group=made, **conditions)
+    for symbol in symbols:
+        allow(made, symbol)
+    return made
+
+
+def allow(to: AccountGroup, symbol: str, *, margin_rate: Decimal | None = None) -> GroupInstrument:
+    """Let the accounts of the group trade the symbol."""
+    return GroupInstrument.objects.create(group=to, instrument=instrument(symbol), margin_rate=margin_rate)
+
+
+def account(
+    profile: Profile = Profile.FX_NETTING,
+    *,
+    owner: User | None = None,
+    number: str | None = None,
+    symbols: Iterable[str] = ("EURUSD",),
+    of_group: AccountGroup | None = None,
+    base: str = "USD",
+    deposits: Mapping[str, Decimal] | None = None,
+    **fields: Any,
+) -> Account:
+    """An account in the currency `base`, with 100,000 of it unless `deposits` says otherwise (by currency)."""
+    owner = owner or user()
+    made = Account.objects.create(
+        number=number or f"ACC-{next(_numbers)}",
+        name=fields.pop("name", "Test account"),
+        client=owner.client,
+        group=of_group or group(profile, symbols=symbols),
+        currency=currency(base),
+        **fields,
+    )
+    for code, amount in ({base: Decimal(100_000)} if deposits is None else deposits).items():
+        currency(code)
+        cash.deposit(made.pk, amount, code, reference=f"{made.number}-{code}")
+    made.refresh_from_db()  # its version rose
+    return made
+
+
+def quote(
+    symbol: str,
+    bid: Decimal | str,
+    ask: Decimal | str,
+    *,
+    size: Decimal | str = "10000000",
+    bids: Sequence[tuple[str, str]] = (),
+    asks: Sequence[tuple[str, str]] = (),
+    at_ms: int | None = None,
+    last: Decimal | str | None = None,
+) -> str:
+    """Make this the symbol's latest price, by the tick log; the tick's id. Levels are (price, quantity), best first."""
+    tick = ticklog.Tick(
+        symbol=symbol,
+        time_ms=time.time_ns() // 1_000_000 if at_ms is None else at_ms,
+        bid=Decimal(bid),
+        ask=Decimal(ask),
+        bid_size=Decimal(bids[0][1] if bids else size),
+        ask_size=Decimal(asks[0][1] if asks else size),
+        last=None if last is None else Decimal(last),
+        last_size=None if last is None else Decimal(1),
+        bids=tuple((Decimal(price), Decimal(qty)) for price, qty in bids),
+        asks=tuple((Decimal(price), Decimal(qty)) for price, qty in asks),
+    )
+    return ticklog.append([tick])[0]

@@ -1,0 +1,247 @@
+import itertools
+import time
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+from django.utils import timezone
+
+from accounts.models import Account
+from marketdata import ticklog
+from marketdata.choices import InstrumentState
+from marketdata.models import Instrument, LogPosition
+from tests import factories
+from tests.trading import desk
+from trading import dispatch, orders, tasks
+from trading.engine import Engine
+from trading.models import Order
+from trading.states import OrderStatus
+
+D = Decimal
+
+
+@pytest.fixture
+def account(db: None) -> Account:
+    factories.quote("EURUSD", "1.10000", "1.10010")
+    return factories.account()
+
+
+@pytest.fixture
+def engine(account: Account) -> Engine:
+    engine = Engine()
+    engine.start()
+    return engine
+
+
+def tell(*orders_: Order) -> None:
+    """The news that follows a commit, which a test's transaction never reaches."""
+    for order in orders_:
+        ticklog.connection().xadd(dispatch.CHANGES, {"id": order.pk})
+
+
+def step(engine: Engine) -> int:
+    return engine.run_once(block_ms=1)
+
+
+def queued(*orders_: Order) -> list[bool]:
+    return [Order.objects.get(pk=order.pk).queued for order in orders_]
+
+
+@pytest.mark.parametrize(
+    ("side", "prices", "short_of", "reaching"),
+    [
+        ("buy", {"limit": "1.09"}, ("1.08990", "1.09001"), ("1.08989", "1.09000")),
+        ("sell", {"limit": "1.11"}, ("1.10999", "1.11009"), ("1.11000", "1.11010")),
+        ("buy", {"stop": "1.11"}, ("1.10989", "1.10999"), ("1.10990", "1.11000")),
+        ("sell", {"stop": "1.09"}, ("1.09001", "1.09011"), ("1.09000", "1.09010")),
+    ],
+)
+def test_an_order_is_queued_at_its_price_and_not_before(account, engine, side, prices, short_of, reaching) -> None:
+    order = desk.fill(account, side, "1000", **prices)
+    tell(order)
+    step(engine)
+    factories.quote("EURUSD", *short_of)
+    assert step(engine) == 0
+    factories.quote("EURUSD", *reaching)
+    assert step(engine) == 1
+    desk.drain(account)
+    order.refresh_from_db()
+    assert order.status == OrderStatus.FILLED
+
+
+def test_a_price_that_came_and_went_fills_at_the_book_that_came(account: Account, engine: Engine) -> None:
+    order = desk.fill(account, "buy", "1000", limit="1.09")
+    tell(order)
+    step(engine)
+    factories.quote("EURUSD", "1.0890", "1.0891")
+    factories.quote("EURUSD", "1.1000", "1.1001")
+    assert step(engine) == 1
+    desk.drain(account)
+    order.refresh_from_db()
+    assert (order.status, order.avg_price) == (OrderStatus.FILLED, D("1.0891"))
+
+
+def test_a_cancelled_or_changed_order_is_not_queued_at_its_old_price(account: Account, engine: Engine) -> None:
+    cancelled = desk.fill(account, "buy", "1000", limit="1.09")
+    changed = desk.fill(account, "buy", "1000", limit="1.09")
+    tell(cancelled, changed)
+    step(engine)
+    orders.cancel(account.pk, cancelled.pk)
+    orders.modify(account.pk, changed.pk, qty=D(1000), limit_price=D("1.08"))
+    desk.drain(account)
+    tell(cancelled, changed)
+    step(engine)
+    factories.quote("EURUSD", "1.0889", "1.0890")
+    assert step(engine) == 0
+    factories.quote("EURUSD", "1.0799", "1.0800")
+    assert step(engine) == 1
+
+
+def test_an_order_is_not_moved_by_a_price_from_before_it(account: Account, engine: Engine) -> None:
+    factories.quote("EURUSD", "1.0889", "1.0890")
+    factories.quote("EURUSD", "1.1000", "1.1001")
+    time.sleep(0.002)  # the log counts in milliseconds
+    order = desk.fill(account, "buy", "1000", limit="1.09")
+    tell(order)
+    assert step(engine) == 0
+    assert queued(order) == [False]
+
+
+def test_a_missed_message_is_made_up_by_the_comparison(account: Account, engine: Engine) -> None:
+    order = desk.fill(account, "buy", "1000", limit="1.09")
+    engine._compare_at = 0.0
+    step(engine)
+    factories.quote("EURUSD", "1.0889", "1.0890")
+    assert step(engine) == 1
+    assert queued(order) == [True]
+
+
+def test_an_engine_goes_on_where_the_last_one_was_killed(account: Account, engine: Engine) -> None:
+    order = desk.fill(account, "sell", "1000", stop="1.09")
+    tell(order)
+    engine._save_at = 0.0
+    step(engine)
+    assert LogPosition.objects.get(reader="engine").entry_id == ticklog.last_id()
+    factories.quote("EURUSD", "1.0899", "1.0900")  # nobody is watching
+    factories.quote("EURUSD", "1.1000", "1.1001")
+    successor = Engine()
+    successor.start()
+    assert step(successor) == 1
+    order.refresh_from_db()
+    assert order.triggered_at is not None
+
+
+def test_a_log_that_was_lost_is_read_from_its_new_beginning(account: Account, engine: Engine) -> None:
+    order = desk.fill(account, "sell", "1000", stop="1.09")
+    LogPosition.objects.update_or_create(reader="engine", defaults={"entry_id": "9999999999999-0"})
+    time.sleep(0.002)
+    factories.quote("EURUSD", "1.0899", "1.0900")
+    successor = Engine()
+    successor.start()
+    assert step(successor) == 1
+    assert queued(order) == [True]
+
+
+def test_replayed_prices_move_no_orders(account: Account, engine: Engine) -> None:
+    order = desk.fill(account, "sell", "1000", stop="1.09")
+    tell(order)
+    step(engine)
+    recorded = ticklog.Tick("EURUSD", 1399507200000, D("1.05"), D("1.06"), lane="recorded", seq=1)
+    ticklog.append([recorded])
+    assert step(engine) == 0
+    assert queued(order) == [False]
+
+
+def test_a_halted_market_moves_no_orders(account: Account) -> None:
+    order = desk.fill(account, "buy", "1000", limit="1.09")
+    Instrument.objects.update(state=InstrumentState.HALTED)
+    engine = Engine()
+    engine.start()
+    factories.quote("EURUSD", "1.0889", "1.0890")
+    assert step(engine) == 0
+    assert queued(order) == [False]
+
+
+def test_what_depth_did_not_hold_is_queued_with_the_next_book(account: Account, engine: Engine) -> None:
+    factories.quote("EURUSD", "1.1", "1.1001", asks=[("1.1001", "3000")])
+    order = desk.fill(account, "buy", "10000")
+    tell(order)
+    step(engine)
+    for filled in ("6000", "9000", "10000"):
+        time.sleep(0.002)
+        factories.quote("EURUSD", "1.1", "1.1001", asks=[("1.1001", "3000")])
+        assert step(engine) == 1
+        desk.drain(account)
+        tell(order)
+        step(engine)
+        order.refresh_from_db()
+        assert order.filled_qty == D(filled)
+    assert order.status == OrderStatus.FILLED
+
+
+def test_the_drain_works_off_its_shard_only(account: Account, settings) -> None:
+    settings.ORDER_SHARDS = 2
+    other = factories.account(of_group=account.group)
+    while other.pk % 2 == account.pk % 2:
+        other = factories.account(of_group=account.group)
+    mine, others = desk.place(account, "buy", "1000"), desk.place(other, "buy", "1000")
+    assert tasks.drain(account.pk % 2) == 1
+    assert queued(mine, others) == [False, True]
+
+
+def test_an_order_that_cannot_be_worked_does_not_stop_the_others(account: Account, settings, caplog) -> None:
+    settings.ORDER_SHARDS = 1
+    broken = factories.account(symbols=["GBPUSD"])
+    factories.quote("GBPUSD", "1.3", "1.3001")
+    stuck = desk.place(broken, "buy", "1000", "GBPUSD")
+    broken.group.conditions.update(effective_from=timezone.now() + timedelta(days=1))
+    fine = desk.place(account, "buy", "1000")
+    tasks.drain(0)
+    assert queued(stuck, fine) == [True, False]
+    assert f"order {stuck.pk} could not be worked" in caplog.text
+
+
+def test_the_sweeper_nudges_what_a_crash_left_queued(account: Account, monkeypatch) -> None:
+    order = desk.place(account, "buy", "1000")
+    nudged: list[int] = []
+    monkeypatch.setattr(tasks.drain, "delay", nudged.append)
+    assert tasks.sweep() == 0
+    Order.objects.filter(pk=order.pk).update(updated_at=timezone.now() - timedelta(seconds=3))
+    assert tasks.sweep() == 1
+    assert nudged == [dispatch.shard_of(account.pk)]
+
+
+def test_many_requests_make_one_nudge(account: Account, monkeypatch) -> None:
+    nudged: list[int] = []
+    monkeypatch.setattr(tasks.drain, "delay", nudged.append)
+    for _ in range(5):
+        dispatch.nudge(3)
+    assert nudged == [3]
+    dispatch.nudge_taken(3)
+    dispatch.nudge(3)
+    assert nudged == [3, 3]
+
+
+def test_watching_agrees_with_a_plain_scan() -> None:
+    """Every price of a grid against every order of a grid, heaps against the plain definition."""
+    from marketdata.quotes import Quote
+    from trading.choices import OrderType, Side
+    from trading.venue import is_marketable
+    from trading.watch import Watch
+
+    moment = timezone.now()
+    instrument = Instrument(pk=1, symbol="X")
+    made = []
+    for number, (side, kind, price) in enumerate(
+        itertools.product(Side, (OrderType.LIMIT, OrderType.STOP), range(90, 111)), start=1
+    ):
+        order = Order(pk=number, side=side, type=kind, status=OrderStatus.WORKING, queued=False, updated_at=moment)
+        order.instrument = instrument
+        setattr(order, "limit_price" if kind is OrderType.LIMIT else "stop_price", D(price))
+        made.append(order)
+    later = int(moment.timestamp() * 1000) + 1
+    for bid in range(88, 112):
+        watch = Watch()
+        watch.replace(made)
+        quote = Quote("X", D(bid), D(bid + 1), (), (), moment, "1-1")
+        assert sorted(watch.take(quote, later)) == [order.pk for order in made if is_marketable(order, quote)]

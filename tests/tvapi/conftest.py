@@ -1,0 +1,32 @@
+import logging
+from collections.abc import Iterator
+
+import pytest
+
+from accounts.models import User
+from tests import factories
+from tests.tvapi.contract import TradingView, client_of
+
+
+@pytest.fixture
+def trader(db: None) -> User:
+    return factories.user("trader")
+
+
+@pytest.fixture
+def tv(trader: User) -> TradingView:
+    """TradingView's page, logged in as the trader."""
+    return client_of(trader)
+
+
+@pytest.fixture(autouse=True)
+def faults() -> Iterator[list[logging.LogRecord]]:
+    """The faults of ours that answers hid. A test that expects one clears the list."""
+    records: list[logging.LogRecord] = []
+    handler = logging.Handler()
+    handler.emit = records.append  # type: ignore[method-assign]
+    logger = logging.getLogger("tvapi.exceptions")
+    logger.addHandler(handler)
+    yield records
+    logger.removeHandler(handler)
+    assert [record.getMessage() for record in records] == []

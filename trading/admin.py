@@ -1,0 +1,266 @@
+"""Pages of orders with their story, executions and positions. What staff does here goes through the services."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from django.contrib import admin, messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.db import models
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
+from unfold.admin import TabularInline
+from unfold.contrib.filters.admin import AutocompleteSelectFilter
+from unfold.decorators import display
+
+from accounts.admin import AccountGroupAdmin
+from backoffice.admin import NOTHING, LogAdmin, Panel, list_url
+from trading import orders
+from trading.errors import OrderRejected, sentence
+from trading.models import Execution, GroupInstrument, Order, OrderEvent, Position, PositionFill
+from trading.states import OrderStatus
+
+SHOWN_TO_CONFIRM = 100
+
+STATUS_COLOURS = {
+    OrderStatus.PLACING: "primary",
+    OrderStatus.INACTIVE: "warning",
+    OrderStatus.WORKING: "info",
+    OrderStatus.FILLED: "success",
+    OrderStatus.CANCELLED: "",
+    OrderStatus.REJECTED: "danger",
+}
+
+
+class GroupInstrumentInline(TabularInline):
+    """What the accounts of a group may trade."""
+
+    model = GroupInstrument
+    fields = ("instrument", "margin_rate")
+    autocomplete_fields = ("instrument",)
+    extra = 0
+
+    def get_queryset(self, request: HttpRequest) -> models.QuerySet[GroupInstrument]:
+        return super().get_queryset(request).select_related("instrument")
+
+
+AccountGroupAdmin.inlines = (*AccountGroupAdmin.inlines, GroupInstrumentInline)
+
+
+@admin.display(description=_("details"))
+def event_details(event: OrderEvent) -> str:
+    return ", ".join(f"{name}: {value}" for name, value in event.details.items()) or NOTHING
+
+
+@admin.register(Order)
+class OrderAdmin(LogAdmin):
+    list_display = (
+        "id",
+        "created_at",
+        "account",
+        "instrument",
+        "side",
+        "type",
+        "qty",
+        "filled_qty",
+        "limit_price",
+        "stop_price",
+        "avg_price",
+        "shown_status",
+    )
+    list_select_related = ("account", "instrument")
+    list_filter = (
+        "status",
+        "side",
+        "type",
+        ("account", AutocompleteSelectFilter),
+        ("instrument", AutocompleteSelectFilter),
+    )
+    search_lookup = "account__number"
+    search_help_text = _("Number of an order or of an account")
+    empty_text = _("No order has been placed yet.")
+    actions = ("cancel_orders",)
+    readonly_fields = ("shown_status", "reason_text")
+    fieldsets = (
+        (None, {"fields": (("account", "instrument"), ("side", "type", "duration"), ("shown_status", "reason_text"))}),
+        (_("Quantities and prices"), {"fields": (("qty", "filled_qty", "avg_price"), ("limit_price", "stop_price"))}),
+        (_("Money held"), {"fields": (("held", "held_currency"),)}),
+        (
+            _("Handling"),
+            {
+                "fields": (
+                    ("created_at", "updated_at", "final_at"),
+                    ("venue", "queued", "triggered_at"),
+                    ("request_id", "closes", "revision"),
+                )
+            },
+        ),
+    )
+
+    def has_cancel_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("trading.cancel_order")
+
+    @display(description=_("status"), ordering="status", label=STATUS_COLOURS)
+    def shown_status(self, order: Order) -> tuple[str, str]:
+        return order.status, order.get_status_display()
+
+    @admin.display(description=_("reason"))
+    def reason_text(self, order: Order) -> str:
+        """The sentence that the client was given."""
+        return sentence(order.reason, order.reason_details) if order.reason else NOTHING
+
+    def panels(self, request: HttpRequest, order: Order) -> Iterable[Panel]:
+        yield Panel(
+            _("events"),
+            order.events.select_related("by"),
+            ("at", "kind", "status", "by", "bid", "ask", event_details),
+            _("Nothing has happened to the order yet."),
+            list_url(OrderEvent, order__id__exact=order.pk),
+        )
+        yield Panel(
+            _("executions"),
+            order.executions.select_related("commission_currency"),
+            ("id", "at", "side", "qty", "price", "commission", "commission_currency", "venue_exec_id"),
+            _("Nothing of the order has been filled."),
+            list_url(Execution, order__id__exact=order.pk),
+        )
+
+    @admin.action(description=_("Cancel the selected orders"), permissions=["cancel"])
+    def cancel_orders(self, request: HttpRequest, queryset: models.QuerySet[Order]) -> HttpResponse | None:
+        """Ask once more, saying what will happen; then cancel each order by itself, in the user's name."""
+        if "confirmed" not in request.POST:
+            return self._confirm_cancelling(request, queryset)
+        cancelled, refused = 0, []
+        for order_id, account_id in queryset.order_by("pk").values_list("pk", "account_id"):
+            try:
+                orders.cancel(account_id, order_id, by=request.user)
+            except OrderRejected as refusal:
+                refused.append(f"{order_id}: {refusal}")
+            else:
+                cancelled += 1
+        if cancelled:
+            text = ngettext("%(count)s order was cancelled.", "%(count)s orders were cancelled.", cancelled)
+            self.message_user(request, text % {"count": cancelled}, messages.SUCCESS)
+        for text in refused[:SHOWN_TO_CONFIRM]:
+            self.message_user(request, text, messages.WARNING)
+        return None
+
+    def _confirm_cancelling(self, request: HttpRequest, queryset: models.QuerySet[Order]) -> HttpResponse | None:
+        live = queryset.live().select_related("account", "instrument").order_by("pk")
+        count = live.count()
+        if not count:
+            text = _("None of the selected orders is live: there is nothing to cancel.")
+            self.message_user(request, text, messages.INFO)
+            return None
+        context = {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "title": _("Cancel the selected orders"),
+            "orders": live[:SHOWN_TO_CONFIRM],
+            "count": count,
+            "hidden_count": max(0, count - SHOWN_TO_CONFIRM),
+            "final_count": queryset.count() - count,
+            "order_ids": live.values_list("pk", flat=True),
+            "checkbox_name": ACTION_CHECKBOX_NAME,
+        }
+        return TemplateResponse(request, "trading/cancel_orders.html", context)
+
+
+@admin.register(OrderEvent)
+class OrderEventAdmin(LogAdmin):
+    list_display = ("id", "at", "order_id", "kind", "status", "by", "bid", "ask", event_details)
+    list_select_related = ("by",)
+    list_filter = ("kind",)
+    fields = (("order", "at"), ("kind", "status", "by"), ("bid", "ask", "book"), event_details)
+    readonly_fields = (event_details,)
+    search_lookup = "order__account__number"
+    search_help_text = _("Number of an account or of an event")
+    empty_text = _("Nothing has happened to any order yet.")
+
+
+@admin.register(Execution)
+class ExecutionAdmin(LogAdmin):
+    list_display = (
+        "id",
+        "at",
+        "account",
+        "instrument",
+        "side",
+        "qty",
+        "price",
+        "commission",
+        "commission_currency",
+        "order_id",
+    )
+    list_select_related = ("account", "instrument", "commission_currency")
+    list_filter = ("side", ("account", AutocompleteSelectFilter), ("instrument", AutocompleteSelectFilter))
+    fields = (
+        ("account", "order", "instrument"),
+        ("side", "qty", "price"),
+        ("commission", "commission_currency"),
+        ("at", "venue", "venue_exec_id"),
+    )
+    search_lookup = "account__number"
+    search_help_text = _("Number of an execution or of an account")
+    empty_text = _("Nothing has been filled yet.")
+
+    def panels(self, request: HttpRequest, execution: Execution) -> Iterable[Panel]:
+        yield Panel(
+            _("what it did to positions"),
+            execution.position_fills.select_related("position__instrument"),
+            ("position", "qty", "is_close", "margin", "realized_pl", "conversion_rate"),
+            _("It made no position: a spot account holds the assets themselves."),
+        )
+
+
+@admin.register(Position)
+class PositionAdmin(LogAdmin):
+    list_display = (
+        "id",
+        "account",
+        "instrument",
+        "side",
+        "qty",
+        "avg_price",
+        "margin",
+        "realized_pl",
+        "opened_at",
+        "closed_at",
+    )
+    list_select_related = ("account", "instrument")
+    list_filter = (
+        ("closed_at", admin.EmptyFieldListFilter),
+        "side",
+        ("account", AutocompleteSelectFilter),
+        ("instrument", AutocompleteSelectFilter),
+    )
+    fields = (
+        ("account", "instrument", "side"),
+        ("qty", "avg_price"),
+        ("margin", "realized_pl"),
+        ("opened_at", "closed_at", "opened_by"),
+    )
+    search_lookup = "account__number"
+    search_help_text = _("Number of a position or of an account")
+    empty_text = _("There has been no position yet.")
+
+    def panels(self, request: HttpRequest, position: Position) -> Iterable[Panel]:
+        yield Panel(
+            _("fills"),
+            position.fills.select_related("execution__instrument").order_by("pk"),
+            ("execution", "qty", "is_close", "margin", "realized_pl", "conversion_rate"),
+            _("A position is made of fills."),
+            list_url(PositionFill, position__id__exact=position.pk),
+        )
+
+
+@admin.register(PositionFill)
+class PositionFillAdmin(LogAdmin):
+    list_display = ("id", "position", "execution", "qty", "is_close", "margin", "realized_pl", "conversion_rate")
+    list_select_related = ("position__instrument", "execution__instrument")
+    fields = (("position", "execution"), ("qty", "is_close", "margin"), ("realized_pl", "conversion_rate"))
+    search_lookup = "position__account__number"
+    search_help_text = _("Number of an account or of a fill")
+    empty_text = _("There has been no position yet.")

@@ -1,0 +1,191 @@
+"""Recomputing the books from their rows: what may never be false, said where it is."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from decimal import Decimal
+
+from django.db import connection, transaction
+from django.db.models import Count, F, Q, Sum
+
+from accounts.choices import LedgerKind, Profile, TransferKind
+from accounts.models import Account, Balance, Posting, Transfer
+from trading import risk, states
+from trading.choices import Side
+from trading.models import Execution, Order, Position, PositionFill
+from trading.states import OrderStatus
+
+NOTHING = Decimal(0)
+
+
+def verify() -> list[str]:
+    """Every place where the books contradict themselves, one sentence each; empty when they agree.
+
+    Reads one moment of the database (repeatable read), so trading may go on meanwhile.
+    """
+    is_outermost = not connection.in_atomic_block
+    with transaction.atomic():
+        if is_outermost:
+            with connection.cursor() as cursor:
+                cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        return [
+            *_transfers(),
+            *_balances(),
+            *_reserves(),
+            *_orders(),
+            *_positions(),
+            *_settlements(),
+        ]
+
+
+def extent() -> str:
+    """How much there was to verify."""
+    return (
+        f"{Account.objects.count()} accounts, {Order.objects.count()} orders, {Execution.objects.count()} executions,"
+        f" {Position.objects.count()} positions, {Posting.objects.count()} postings"
+    )
+
+
+def _transfers() -> Iterator[str]:
+    """Every transfer sums to zero in each currency, and has postings."""
+    off = (
+        Posting.objects.values("transfer_id", "transfer__reference", "ledger_account__currency_id")
+        .annotate(total=Sum("amount"))
+        .exclude(total=0)
+    )
+    for row in off:
+        yield (
+            f"transfer {row['transfer__reference']}: its postings in {row['ledger_account__currency_id']}"
+            f" sum to {row['total']}, not to zero"
+        )
+
+
+def _balances() -> Iterator[str]:
+    """A client's total is the sum of his postings, with the sign turned: what the house owes is a credit."""
+    posted = {
+        (row["ledger_account__account_id"], row["ledger_account__currency_id"]): -row["total"]
+        for row in Posting.objects.filter(ledger_account__kind=LedgerKind.CLIENT)
+        .values("ledger_account__account_id", "ledger_account__currency_id")
+        .annotate(total=Sum("amount"))
+    }
+    for balance in Balance.objects.select_related("account"):
+        total = posted.pop((balance.account_id, balance.currency_id), NOTHING)
+        if total != balance.total:
+            yield f"balance {balance.account} {balance.currency_id}: stored {balance.total}, postings make {total}"
+    for (account_id, currency), total in posted.items():
+        if total:
+            yield f"account {account_id}: postings make {total} {currency}, but it has no balance of it"
+
+
+def _reserves() -> Iterator[str]:
+    """What a spot balance reserves is what its live orders hold."""
+    held = {
+        (row["account_id"], row["held_currency_id"]): row["total"]
+        for row in Order.objects.live()
+        .filter(account__group__profile=Profile.SPOT)
+        .values("account_id", "held_currency_id")
+        .annotate(total=Sum("held"))
+    }
+    for balance in Balance.objects.select_related("account"):
+        total = held.pop((balance.account_id, balance.currency_id), NOTHING)
+        if total != balance.reserved:
+            yield f"balance {balance.account} {balance.currency_id}: {balance.reserved} reserved, orders hold {total}"
+        if not balance.may_be_negative and balance.total < balance.reserved:
+            yield (
+                f"balance {balance.account} {balance.currency_id}: {balance.total} is less than the reserved"
+                f" {balance.reserved}"
+            )
+    for (account_id, currency), total in held.items():
+        if total:
+            yield f"account {account_id}: orders hold {total} {currency}, but it has no balance of it"
+
+
+def _orders() -> Iterator[str]:
+    """Filled quantity and average price come from the executions; statuses agree with them; the story is whole."""
+    filled: dict[int, tuple[Decimal, Decimal]] = {}
+    for order_id, qty, price in Execution.objects.order_by("pk").values_list("order_id", "qty", "price").iterator():
+        sum_qty, average = filled.get(order_id, (NOTHING, NOTHING))
+        filled[order_id] = (sum_qty + qty, risk.average(sum_qty, average, qty, price))
+    for order in Order.objects.annotate(told=Count("events")).iterator():
+        qty, average = filled.get(order.pk, (NOTHING, NOTHING))
+        if order.filled_qty != qty or qty > order.qty:
+            yield f"order {order.pk}: {order.filled_qty} of {order.qty} filled, executions make {qty}"
+        if (order.avg_price or NOTHING) != average:
+            yield f"order {order.pk}: average price {order.avg_price}, executions make {average}"
+        if (order.status == OrderStatus.FILLED) != (qty == order.qty):
+            yield f"order {order.pk}: {order.status} with {qty} of {order.qty} filled"
+        if order.status in states.FINAL and order.held:
+            yield f"order {order.pk}: {order.status}, but still holds {order.held}"
+        if not order.told:
+            yield f"order {order.pk}: has no event"
+
+
+def _positions() -> Iterator[str]:
+    """A position is the sum of its fills, and a fill of a margin account belongs wholly to positions."""
+    made: dict[int, _Made] = defaultdict(_Made)
+    fills = PositionFill.objects.order_by("pk").select_related("execution")
+    for fill in fills.iterator():
+        made[fill.position_id].add(fill)
+    for position in Position.objects.all().iterator():
+        sums = made.pop(position.pk, _Made())
+        for name, stored, computed in (
+            ("quantity", position.signed_qty, sums.qty),
+            ("average price", position.avg_price, sums.average),
+            ("margin", position.margin, sums.margin),
+            ("realized P/L", position.realized_pl, sums.realized_pl),
+        ):
+            if stored != computed:
+                yield f"position {position.pk}: {name} {stored}, its fills make {computed}"
+    astray = (
+        Execution.objects.exclude(account__group__profile=Profile.SPOT)
+        .annotate(positioned=Sum("position_fills__qty"))
+        .filter(
+            Q(positioned=None)
+            | Q(side=Side.BUY) & ~Q(positioned=F("qty"))
+            | Q(side=Side.SELL) & ~Q(positioned=-F("qty"))
+        )
+    )
+    for execution in astray:
+        yield f"execution {execution.pk}: {execution.qty} executed, positions took {execution.positioned}"
+
+
+class _Made:
+    """A position as its fills make it, one after the other."""
+
+    def __init__(self) -> None:
+        self.qty = self.average = self.margin = self.realized_pl = NOTHING
+
+    def add(self, fill: PositionFill) -> None:
+        if not fill.is_close:
+            self.average = risk.average(abs(self.qty), self.average, abs(fill.qty), fill.execution.price)
+        self.qty += fill.qty
+        self.margin += fill.margin
+        self.realized_pl += fill.realized_pl
+
+
+def _settlements() -> Iterator[str]:
+    """Commission and realized P/L of every execution are posted to its client, to the last digit."""
+    posted: dict[str, Decimal] = defaultdict(Decimal)
+    rows = Posting.objects.filter(
+        ledger_account__kind=LedgerKind.CLIENT,
+        transfer__kind__in=[TransferKind.COMMISSION, TransferKind.REALIZED_PL],
+    ).values_list("transfer__reference", "amount")
+    for reference, amount in rows.iterator():
+        posted[reference] -= amount
+    expected = {
+        f"exec-{pk}:commission": -commission
+        for pk, commission in Execution.objects.exclude(commission=0).values_list("pk", "commission").iterator()
+    }
+    results = PositionFill.objects.values("execution_id").annotate(total=Sum("realized_pl")).exclude(total=0)
+    expected |= {f"exec-{row['execution_id']}:pl": row["total"] for row in results.iterator()}
+    for reference in expected.keys() | posted.keys():
+        if expected.get(reference, NOTHING) != posted.get(reference, NOTHING):
+            yield (
+                f"{reference}: {expected.get(reference, NOTHING)} is due, {posted.get(reference, NOTHING)} is posted"
+            )
+    spot = Execution.objects.filter(account__group__profile=Profile.SPOT).values_list("pk", flat=True)
+    exchanged = set(Transfer.objects.filter(kind=TransferKind.EXCHANGE).values_list("reference", flat=True))
+    for pk in spot.iterator():
+        if f"exec-{pk}:exchange" not in exchanged:
+            yield f"execution {pk}: its exchange of assets is not posted"

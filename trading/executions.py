@@ -1,0 +1,260 @@
+"""Booking a fill: execution, position or balances, and postings, in one transaction."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import ROUND_UP, Decimal
+
+from django.db import transaction
+
+from accounts import ledger
+from accounts.choices import CommissionKind, LedgerKind, TransferKind
+from accounts.models import Account, Balance, Currency, TradingConditions
+from marketdata.models import Instrument
+from marketdata.quotes import Quote
+from trading import margin, risk, tradables, valuation
+from trading.choices import EventKind, Side
+from trading.errors import OrderRejected, Reason
+from trading.models import Execution, Order, Position, PositionFill
+from trading.prices import Prices
+from trading.states import OrderStatus
+from trading.venue import Fill
+
+
+@dataclass(frozen=True, slots=True)
+class Booking:
+    """What fills are booked with: the locked account, its conditions, the market seen, and the moment."""
+
+    account: Account
+    conditions: TradingConditions
+    prices: Prices
+    at: datetime
+
+
+def record(booking: Booking, order: Order, fill: Fill, *, seen: Quote | None = None) -> Execution:
+    """Book one fill of a live order, once per venue's execution id, and return its execution.
+
+    Account and order are locked, and the caller saves the order. Raises OrderRejected, and books nothing, when the
+    account cannot bear the fill: the price moved beyond what is set aside and free, or what it was to close is gone.
+    """
+    earlier = Execution.objects.filter(venue=order.venue, venue_exec_id=fill.exec_id).first()
+    if earlier:
+        return earlier
+    kept = _kept(order, fill)
+    book = _book_position if booking.account.profile.has_positions else _book_spot
+    with transaction.atomic():  # a refusal half way leaves nothing of this fill
+        execution = book(booking, order, fill, order.held - kept)
+    order.held = kept
+    order.avg_price = risk.average(order.filled_qty, order.avg_price or Decimal(0), fill.qty, fill.price)
+    order.filled_qty += fill.qty
+    if not order.leaves_qty:
+        order.advance(OrderStatus.FILLED, at=booking.at)
+    order.record(
+        EventKind.EXECUTED, seen=seen, execution=execution.pk, qty=fill.qty, price=fill.price, venue=order.venue
+    )
+    return execution
+
+
+def _kept(order: Order, fill: Fill) -> Decimal:
+    """What the order goes on holding after the fill: the share of what is left to be filled."""
+    left = order.leaves_qty - fill.qty
+    return order.held_currency.round(risk.share(order.held, left, order.leaves_qty)) if left else Decimal(0)
+
+
+def _create(booking: Booking, order: Order, fill: Fill, commission: Decimal, currency: str) -> Execution:
+    return Execution.objects.create(
+        order=order,
+        account=booking.account,
+        instrument=order.instrument,
+        side=order.side,
+        qty=fill.qty,
+        price=fill.price,
+        commission=commission,
+        commission_currency_id=currency,
+        venue=order.venue,
+        venue_exec_id=fill.exec_id,
+        at=booking.at,
+    )
+
+
+# --- spot -------------------------------------------------------------------------------------------------------------
+
+
+def _book_spot(booking: Booking, order: Order, fill: Fill, released: Decimal) -> Execution:
+    """Exchange one asset for the other and take the commission in one of them."""
+    account, instrument, side = booking.account, order.instrument, Side(order.side)
+    units = Currency.objects.in_bulk([instrument.base_currency, instrument.quote_currency])
+    cost = units[instrument.quote_currency].round(risk.turnover(fill.qty, fill.price, instrument.contract_size))
+    exchanged = {instrument.base_currency: side.sign * fill.qty, instrument.quote_currency: -side.sign * cost}
+    fee, fee_currency = margin.spot_fee(booking.conditions, instrument, side, fill.qty, fill.price)
+    fee = units[fee_currency].round(fee, ROUND_UP)
+
+    _check_affordable(account, exchanged, {fee_currency: fee}, {order.held_currency_id: released})
+    execution = _create(booking, order, fill, fee, fee_currency)
+    ledger.reserve(account, order.held_currency_id, -released)
+    # The fee may come out of what the exchange brings, so that comes first.
+    ledger.credit(TransferKind.EXCHANGE, f"exec-{execution.pk}:exchange", account, exchanged, LedgerKind.HOUSE_TRADING)
+    _charge(account, execution)
+    return execution
+
+
+def _check_affordable(account: Account, *changes: dict[str, Decimal]) -> None:
+    """Refuse a spot fill that would overdraw an asset: what is exchanged, less the fee, and what the order releases."""
+    exchanged, fees, released = changes
+    after: dict[str, Decimal] = defaultdict(Decimal)
+    for balance in Balance.objects.filter(account=account, currency__in={*exchanged, *fees}):
+        after[balance.currency_id] = balance.available + released.get(balance.currency_id, Decimal(0))
+    for currency, amount in exchanged.items():
+        after[currency] += amount
+    for currency, fee in fees.items():
+        after[currency] -= fee
+    if any(amount < 0 for amount in after.values()):
+        raise OrderRejected(Reason.HELD_TOO_SMALL)
+
+
+def _charge(account: Account, execution: Execution) -> None:
+    if execution.commission:
+        ledger.credit(
+            TransferKind.COMMISSION,
+            f"exec-{execution.pk}:commission",
+            account,
+            {execution.commission_currency_id: -execution.commission},
+            LedgerKind.HOUSE_COMMISSION,
+        )
+
+
+# --- positions --------------------------------------------------------------------------------------------------------
+
+
+def _book_position(booking: Booking, order: Order, fill: Fill, released: Decimal) -> Execution:
+    """Close what the fill closes, open with the rest, settle result and commission in the account's currency."""
+    account, instrument = booking.account, order.instrument
+    target = _position_of(account, order)
+    closing = _closing_qty(order, target, fill.qty)
+    opening = fill.qty - closing
+    if opening and order.closes_id:
+        raise OrderRejected(Reason.POSITION_GONE)
+    needed = _margin_for(booking, instrument, opening, fill.price)
+    if needed > released:
+        _check_free(booking, order, target, closing, needed)
+
+    execution = _create(booking, order, fill, _commission(booking, instrument, fill), account.currency_id)
+    if closing:
+        assert target is not None
+        _close(booking, execution, target, closing)
+    if opening:
+        _open(booking, execution, order, None if closing else target, opening, needed)
+    _charge(account, execution)
+    return execution
+
+
+def _position_of(account: Account, order: Order) -> Position | None:
+    """The open position that a fill of this order touches, locked."""
+    positions = account.positions.open().locked().filter(instrument=order.instrument)
+    if order.closes_id:
+        return positions.filter(pk=order.closes_id).first()
+    return positions.filter(opened_by=order if account.profile.is_hedging else None).first()
+
+
+def _closing_qty(order: Order, target: Position | None, qty: Decimal) -> Decimal:
+    if target is None or target.side == order.side:
+        return Decimal(0)
+    return min(target.qty, qty)
+
+
+def _margin_for(booking: Booking, instrument: Instrument, qty: Decimal, price: Decimal) -> Decimal:
+    if not qty:
+        return Decimal(0)
+    rate = tradables.margin_rate(booking.account, instrument, booking.conditions)
+    return margin.required(booking.account, instrument, qty, price, rate, booking.prices)
+
+
+def _check_free(booking: Booking, order: Order, target: Position | None, closing: Decimal, needed: Decimal) -> None:
+    """Refuse a fill whose margin is neither held by its order, nor set free by what it closes, nor free."""
+    freed = risk.share(target.margin, closing, target.qty) if target and closing else Decimal(0)
+    free = valuation.value(booking.account, booking.prices).free + order.held + freed
+    if needed > free:
+        raise OrderRejected(
+            Reason.MARGIN,
+            needed=needed,
+            available=max(booking.account.currency.round_cash(free), Decimal(0)),
+            currency=booking.account.currency_id,
+        )
+
+
+def _commission(booking: Booking, instrument: Instrument, fill: Fill) -> Decimal:
+    """The commission of a fill in the account's currency, rounded up to the cent."""
+    conditions, account = booking.conditions, booking.account
+    if conditions.commission_kind == CommissionKind.NONE:
+        return Decimal(0)
+    amount = risk.commission(
+        conditions.commission_kind, conditions.commission_rate, fill.qty, fill.price, instrument.contract_size
+    )
+    converted = -booking.prices.convert(-amount, instrument.quote_currency, account.currency_id)
+    return account.currency.round_cash(max(converted, conditions.commission_minimum), ROUND_UP)
+
+
+def _close(booking: Booking, execution: Execution, position: Position, qty: Decimal) -> None:
+    """Make the position smaller and settle what that part brought, to the cent."""
+    account, instrument = booking.account, execution.instrument
+    sign = Side(position.side).sign
+    profit = risk.profit(sign, qty, position.avg_price, execution.price, instrument.contract_size)
+    rate = booking.prices.rate(instrument.quote_currency, account.currency_id, receives=profit > 0)
+    realized_pl = account.currency.round_cash(profit * rate)
+    is_whole = qty == position.qty
+    freed = position.margin if is_whole else account.currency.round_cash(risk.share(position.margin, qty, position.qty))
+    PositionFill.objects.create(
+        execution=execution,
+        position=position,
+        qty=-sign * qty,
+        is_close=True,
+        margin=-freed,
+        realized_pl=realized_pl,
+        conversion_rate=rate,
+    )
+    position.qty -= qty
+    position.margin -= freed
+    position.realized_pl += realized_pl
+    position.closed_at = booking.at if is_whole else None
+    position.save(update_fields=["qty", "margin", "realized_pl", "closed_at"])
+    if realized_pl:
+        ledger.credit(
+            TransferKind.REALIZED_PL,
+            f"exec-{execution.pk}:pl",
+            account,
+            {account.currency_id: realized_pl},
+            LedgerKind.HOUSE_TRADING,
+        )
+
+
+def _open(
+    booking: Booking, execution: Execution, order: Order, position: Position | None, qty: Decimal, needed: Decimal
+) -> None:
+    """Make the position larger, or a new one."""
+    account, instrument = booking.account, execution.instrument
+    if position is None:
+        position = Position.objects.create(
+            account=account,
+            instrument=instrument,
+            side=order.side,
+            qty=qty,
+            avg_price=execution.price,
+            margin=needed,
+            opened_by=order if account.profile.is_hedging else None,
+            opened_at=booking.at,
+        )
+    else:
+        position.avg_price = risk.average(position.qty, position.avg_price, qty, execution.price)
+        position.qty += qty
+        position.margin += needed
+        position.save(update_fields=["avg_price", "qty", "margin"])
+    PositionFill.objects.create(
+        execution=execution,
+        position=position,
+        qty=Side(order.side).sign * qty,
+        is_close=False,
+        margin=needed,
+        conversion_rate=booking.prices.rate(instrument.quote_currency, account.currency_id, receives=False),
+    )

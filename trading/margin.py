@@ -1,0 +1,120 @@
+"""What an order keeps from being used for others: margin, or the spot asset it pays with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import ROUND_UP, Decimal
+
+from django.db.models import F, Sum
+
+from accounts.choices import FeeAsset
+from accounts.models import Account, Balance, TradingConditions
+from marketdata.models import Instrument
+from trading import risk, valuation
+from trading.choices import OrderType, Side
+from trading.errors import OrderRejected, Reason
+from trading.models import Order
+from trading.prices import Prices
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """An amount set aside, in a currency. The order releases it as it is filled, and the rest at its end."""
+
+    amount: Decimal
+    currency: str
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """What there is to hold for: a quantity at a price, on one side, and the order it is for, if there is one yet."""
+
+    instrument: Instrument
+    side: Side
+    type: OrderType
+    qty: Decimal
+    price: Decimal
+    margin_rate: Decimal | None
+    order: Order | None = None
+
+
+def hold(account: Account, conditions: TradingConditions, need: Need, prices: Prices) -> Hold:
+    """What the account must set aside, or OrderRejected(MARGIN or BALANCE) when it has not that much.
+
+    The account is locked. What `need.order` holds already counts as available.
+    """
+    if need.margin_rate is None:
+        return _hold_asset(account, conditions, need)
+    return _hold_margin(account, conditions, need, prices)
+
+
+def required(
+    account: Account, instrument: Instrument, qty: Decimal, price: Decimal, rate: Decimal, prices: Prices
+) -> Decimal:
+    """Margin in the account's currency: quantity × price × contract size × rate, converted, to the cent."""
+    amount = risk.turnover(qty, price, instrument.contract_size) * rate
+    return account.currency.round_cash(-prices.convert(-amount, instrument.quote_currency, account.currency_id))
+
+
+def opening_qty(
+    account: Account, instrument: Instrument, side: Side, qty: Decimal, *, besides: Order | None = None
+) -> Decimal:
+    """The part of a quantity that would open or enlarge a position, so needs margin.
+
+    Of a net position the opposite side only reduces it, as far as live orders of that side do not reduce it already. In
+    hedging accounts every trade opens.
+    """
+    if account.profile.is_hedging:
+        return qty
+    position = account.positions.open().filter(instrument=instrument, side=side.opposite).first()
+    if position is None:
+        return qty
+    others = account.orders.live().filter(instrument=instrument, side=side)
+    if besides is not None:
+        others = others.exclude(pk=besides.pk)
+    committed = others.aggregate(qty=Sum(F("qty") - F("filled_qty")))["qty"] or Decimal(0)
+    return max(Decimal(0), qty - max(Decimal(0), position.qty - committed))
+
+
+def spot_fee(
+    conditions: TradingConditions, instrument: Instrument, side: Side, qty: Decimal, price: Decimal
+) -> tuple[Decimal, str]:
+    """The commission of a spot fill, not rounded, and the asset it is charged in."""
+    rate = conditions.commission_rate
+    fee = risk.commission(conditions.commission_kind, rate, qty, price, instrument.contract_size)
+    if conditions.fee_asset == FeeAsset.RECEIVED and side is Side.BUY:
+        return max(fee / price, conditions.commission_minimum), instrument.base_currency
+    return max(fee, conditions.commission_minimum), instrument.quote_currency
+
+
+def _hold_margin(account: Account, conditions: TradingConditions, need: Need, prices: Prices) -> Hold:
+    assert need.margin_rate is not None
+    qty = opening_qty(account, need.instrument, need.side, need.qty, besides=need.order)
+    if not qty:
+        return Hold(Decimal(0), account.currency_id)
+    needed = required(account, need.instrument, qty, need.price, need.margin_rate, prices)
+    free = valuation.value(account, prices).free + (need.order.held if need.order else 0)
+    if needed > free:
+        raise OrderRejected(
+            Reason.MARGIN,
+            needed=needed,
+            available=max(account.currency.round_cash(free), Decimal(0)),
+            currency=account.currency_id,
+        )
+    return Hold(needed, account.currency_id)
+
+
+def _hold_asset(account: Account, conditions: TradingConditions, need: Need) -> Hold:
+    instrument = need.instrument
+    currency = instrument.quote_currency if need.side is Side.BUY else instrument.base_currency
+    balance = Balance.objects.select_related("currency").filter(account=account, currency=currency).first()
+    needed = need.qty
+    if need.side is Side.BUY:
+        price = need.price if need.type is OrderType.LIMIT else need.price * (1 + conditions.market_buffer)
+        fee, fee_currency = spot_fee(conditions, instrument, need.side, need.qty, price)
+        needed = risk.turnover(need.qty, price, instrument.contract_size) + (fee if fee_currency == currency else 0)
+    needed = balance.currency.round(needed, ROUND_UP) if balance else needed
+    available = (balance.available if balance else Decimal(0)) + (need.order.held if need.order else 0)
+    if needed > available:
+        raise OrderRejected(Reason.BALANCE, needed=needed, available=available, currency=currency)
+    return Hold(needed, currency)

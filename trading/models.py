@@ -1,0 +1,345 @@
+"""Orders with their events and executions, and the positions they make."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import pgtrigger
+from django.db import models
+from django.db.models import F, Q
+from django.db.models.functions import Now
+from django.utils.translation import gettext_lazy as _
+
+from accounts.models import Account, AccountGroup, Currency, User
+from accounts.triggers import append_only
+from backoffice.fields import NumericField
+from marketdata.models import Instrument
+from trading import states
+from trading.choices import DurationType, EventKind, OrderType, Side
+from trading.errors import Reason, as_texts
+from trading.states import TRANSITIONS, OrderStatus
+
+if TYPE_CHECKING:
+    from marketdata.quotes import Quote
+
+
+class GroupInstrument(models.Model):
+    """An instrument that the accounts of a group may trade (INS-9), and what differs for it there."""
+
+    group = models.ForeignKey(AccountGroup, models.CASCADE, related_name="instruments", verbose_name=_("group"))
+    instrument = models.ForeignKey(Instrument, models.PROTECT, related_name="+", verbose_name=_("instrument"))
+    margin_rate = NumericField(
+        _("margin rate"), null=True, blank=True, help_text=_("Empty: the rate of the group's conditions.")
+    )
+
+    class Meta:
+        verbose_name = _("group's instrument")
+        verbose_name_plural = _("groups' instruments")
+        ordering = ["group", "instrument"]
+        constraints = [
+            models.UniqueConstraint(fields=["group", "instrument"], name="one_instrument_a_group"),
+            models.CheckConstraint(condition=Q(margin_rate__gte=0), name="instrument_margin_not_negative"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.group} {self.instrument}"
+
+
+class OrderQuerySet(models.QuerySet["Order"]):
+    def live(self) -> OrderQuerySet:
+        """Placing, inactive or working (transitional, in the contract's words)."""
+        return self.filter(status__in=states.LIVE)
+
+    def final(self) -> OrderQuerySet:
+        return self.filter(status__in=states.FINAL)
+
+    def of_session(self, since: datetime) -> OrderQuerySet:
+        """What `/orders` returns: all that is live, and what became final since (ORD-4, ORD-5)."""
+        return self.filter(Q(status__in=states.LIVE) | Q(final_at__gte=since))
+
+    def queued(self) -> OrderQuerySet:
+        """Waiting to be worked by the venue's drain."""
+        return self.filter(queued=True)
+
+    def locked(self) -> OrderQuerySet:
+        """Locked in the order everybody locks them; the account is locked before."""
+        return self.select_for_update(of=("self",)).order_by("pk")
+
+
+class Order(models.Model):
+    """One order, from the click to its end.
+
+    `held` is what it keeps from being used for others, in `held_currency`: margin, or the spot asset it pays with.
+    While `queued` the venue has yet to look at it; `book` is the book that triggered it. `revision` rises with every
+    change of its price or quantity, so that who watches the price knows an old one.
+    """
+
+    account = models.ForeignKey(Account, models.PROTECT, related_name="orders", verbose_name=_("account"))
+    instrument = models.ForeignKey(Instrument, models.PROTECT, related_name="orders", verbose_name=_("instrument"))
+    side = models.CharField(_("side"), max_length=4, choices=Side)
+    type = models.CharField(_("type"), max_length=16, choices=OrderType)
+    qty = NumericField(_("quantity"))
+    filled_qty = NumericField(_("filled"), default=Decimal(0))
+    avg_price = NumericField(_("average price"), null=True, blank=True)
+    limit_price = NumericField(_("limit price"), null=True, blank=True)
+    stop_price = NumericField(_("stop price"), null=True, blank=True)
+    duration = models.CharField(_("duration"), max_length=8, choices=DurationType, default=DurationType.GTC)
+    status = models.CharField(_("status"), max_length=16, choices=OrderStatus, default=OrderStatus.PLACING)
+    reason = models.CharField(_("reason"), max_length=32, choices=Reason, blank=True)
+    reason_details = models.JSONField(_("figures of the reason"), default=dict, blank=True)
+    closes = models.ForeignKey(
+        "Position", models.PROTECT, null=True, blank=True, related_name="closing_orders", verbose_name=_("closes")
+    )
+    request_id = models.CharField(_("request"), max_length=128)
+    held = NumericField(_("held"), default=Decimal(0))
+    held_currency = models.ForeignKey(Currency, models.PROTECT, related_name="+", verbose_name=_("held in"))
+    venue = models.CharField(_("venue"), max_length=32)
+    queued = models.BooleanField(_("queued"), default=True)
+    book = models.JSONField(_("book that triggered it"), null=True, blank=True)
+    last_book = models.CharField(_("last book used"), max_length=40, blank=True)
+    triggered_at = models.DateTimeField(_("triggered"), null=True, blank=True)
+    revision = models.PositiveIntegerField(_("revision"), default=0)
+    created_at = models.DateTimeField(_("placed"), db_default=Now())
+    updated_at = models.DateTimeField(_("last modified"), db_default=Now())
+    final_at = models.DateTimeField(_("ended"), null=True, blank=True)
+
+    objects = OrderQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("order")
+        verbose_name_plural = _("orders")
+        permissions = [("cancel_order", "Can cancel order")]
+        ordering = ["-id"]
+        constraints = [
+            models.UniqueConstraint(fields=["account", "request_id"], name="one_order_a_request"),
+            models.CheckConstraint(
+                condition=Q(filled_qty__gte=0, filled_qty__lte=F("qty"), qty__gt=0), name="order_filled"
+            ),
+            models.CheckConstraint(condition=Q(held__gte=0), name="order_held_not_negative"),
+            models.CheckConstraint(
+                condition=(Q(type=OrderType.LIMIT) & Q(limit_price__gt=0, stop_price__isnull=True))
+                | (Q(type=OrderType.STOP) & Q(stop_price__gt=0, limit_price__isnull=True))
+                | (Q(type=OrderType.MARKET) & Q(stop_price__isnull=True, limit_price__isnull=True)),
+                name="order_prices_of_type",
+            ),
+            models.CheckConstraint(
+                condition=Q(status__in=states.LIVE, final_at__isnull=True)
+                | Q(status__in=states.FINAL, final_at__isnull=False, held=0, queued=False),
+                name="order_final_holds_nothing",
+            ),
+            models.CheckConstraint(
+                condition=~Q(status=OrderStatus.FILLED) | Q(filled_qty=F("qty")), name="order_filled_is_whole"
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["account", "-id"]),
+            models.Index(fields=["account", "final_at"]),
+            models.Index(fields=["id"], condition=Q(queued=True), name="orders_queued"),
+            models.Index(fields=["instrument"], condition=Q(status="working"), name="orders_working"),
+        ]
+        triggers = [
+            pgtrigger.FSM(
+                name="status_table",
+                field="status",
+                transitions=[
+                    (before.value, after.value) for before, onward in TRANSITIONS.items() for after in sorted(onward)
+                ],
+            ),
+            pgtrigger.Protect(name="order_never_deleted", operation=pgtrigger.Delete),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.pk}: {self.side} {self.qty} {self.instrument} {self.status}"
+
+    @property
+    def leaves_qty(self) -> Decimal:
+        """What is still to be filled (FIX LeavesQty)."""
+        return self.qty - self.filled_qty
+
+    @property
+    def is_final(self) -> bool:
+        return OrderStatus(self.status) in states.FINAL
+
+    def advance(self, to: OrderStatus, *, at: datetime, reason: Reason | None = None, **details: object) -> None:
+        """Change the status, which nothing else does. The caller saves the order and stores the event.
+
+        Raises IllegalTransition unless the table allows the move.
+        """
+        states.check(self.pk, self.status, to)
+        self.status = to
+        if reason:
+            self.reason, self.reason_details = reason, as_texts(details)
+        if to in states.FINAL:
+            self.final_at, self.queued = at, False
+
+    def record(
+        self, kind: EventKind, *, by: User | None = None, seen: Quote | None = None, **details: Any
+    ) -> OrderEvent:
+        """Store what happened to the order, with the prices seen at the decision."""
+        return OrderEvent.objects.create(
+            order=self,
+            kind=kind,
+            status=self.status,
+            by=by,
+            bid=seen.bid if seen else None,
+            ask=seen.ask if seen else None,
+            book=seen.version if seen else "",
+            details=as_texts(details),
+        )
+
+
+class OrderEvent(models.Model):
+    """One thing that happened to an order: who, when, why, at which prices. Never changed."""
+
+    order = models.ForeignKey(Order, models.PROTECT, related_name="events", verbose_name=_("order"))
+    at = models.DateTimeField(_("at"), db_default=Now())
+    kind = models.CharField(_("event"), max_length=16, choices=EventKind)
+    status = models.CharField(_("status after"), max_length=16, choices=OrderStatus)
+    by = models.ForeignKey(
+        User,
+        models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="+",
+        verbose_name=_("by"),
+        help_text=_("Empty: the system."),
+    )
+    bid = NumericField(_("bid seen"), null=True, blank=True)
+    ask = NumericField(_("ask seen"), null=True, blank=True)
+    book = models.CharField(_("book seen"), max_length=40, blank=True)
+    details = models.JSONField(_("details"), default=dict, blank=True)
+
+    class Meta:
+        verbose_name = _("order event")
+        verbose_name_plural = _("order events")
+        ordering = ["id"]
+        triggers = append_only("order_event")
+
+    def __str__(self) -> str:
+        return f"{self.order_id} {self.kind}"
+
+
+class Execution(models.Model):
+    """A fill, once per venue's execution id. Never changed."""
+
+    order = models.ForeignKey(Order, models.PROTECT, related_name="executions", verbose_name=_("order"))
+    account = models.ForeignKey(Account, models.PROTECT, related_name="executions", verbose_name=_("account"))
+    instrument = models.ForeignKey(Instrument, models.PROTECT, related_name="+", verbose_name=_("instrument"))
+    side = models.CharField(_("side"), max_length=4, choices=Side)
+    qty = NumericField(_("quantity"))
+    price = NumericField(_("price"))
+    commission = NumericField(_("commission"), default=Decimal(0))
+    commission_currency = models.ForeignKey(Currency, models.PROTECT, related_name="+", verbose_name=_("commission in"))
+    venue = models.CharField(_("venue"), max_length=32)
+    venue_exec_id = models.CharField(_("venue's execution id"), max_length=64)
+    at = models.DateTimeField(_("at"), db_default=Now())
+
+    class Meta:
+        verbose_name = _("execution")
+        verbose_name_plural = _("executions")
+        ordering = ["-id"]
+        constraints = [
+            models.UniqueConstraint(fields=["venue", "venue_exec_id"], name="one_execution_a_venue_id"),
+            models.CheckConstraint(condition=Q(qty__gt=0, price__gt=0, commission__gte=0), name="execution_positive"),
+        ]
+        indexes = [models.Index(fields=["account", "instrument", "-id"])]
+        triggers = append_only("execution")
+
+    def __str__(self) -> str:
+        return f"{self.pk}: {self.side} {self.qty} {self.instrument} @ {self.price}"
+
+
+class PositionQuerySet(models.QuerySet["Position"]):
+    def open(self) -> PositionQuerySet:
+        return self.filter(closed_at=None)
+
+    def locked(self) -> PositionQuerySet:
+        return self.select_for_update(of=("self",)).order_by("pk")
+
+
+class Position(models.Model):
+    """What an account holds of an instrument: one net position, or in hedging groups one for each trade (POS-2).
+
+    `qty` is never signed, `side` tells the direction (POS-1). `margin` is what it holds in the account's currency: that
+    of the fills that made it, at their prices and rates.
+    """
+
+    account = models.ForeignKey(Account, models.PROTECT, related_name="positions", verbose_name=_("account"))
+    instrument = models.ForeignKey(Instrument, models.PROTECT, related_name="+", verbose_name=_("instrument"))
+    side = models.CharField(_("side"), max_length=4, choices=Side)
+    qty = NumericField(_("quantity"))
+    avg_price = NumericField(_("average price"))
+    margin = NumericField(_("margin"), default=Decimal(0))
+    realized_pl = NumericField(_("realized P/L"), default=Decimal(0))
+    opened_by = models.ForeignKey(
+        Order,
+        models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="opened_positions",
+        verbose_name=_("opened by"),
+        help_text=_("Hedging: the trade whose position this is. Empty for net positions."),
+    )
+    opened_at = models.DateTimeField(_("opened"), db_default=Now())
+    closed_at = models.DateTimeField(_("closed"), null=True, blank=True)
+
+    objects = PositionQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("position")
+        verbose_name_plural = _("positions")
+        ordering = ["-id"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["account", "instrument"],
+                condition=Q(opened_by=None, closed_at=None),
+                name="one_net_position",
+            ),
+            models.UniqueConstraint(
+                fields=["opened_by"], condition=Q(closed_at=None), name="one_open_position_a_trade"
+            ),
+            models.CheckConstraint(
+                condition=Q(qty__gt=0, closed_at__isnull=True) | Q(qty=0, margin=0, closed_at__isnull=False),
+                name="closed_position_is_empty",
+            ),
+            models.CheckConstraint(condition=Q(margin__gte=0), name="position_margin_not_negative"),
+        ]
+        indexes = [models.Index(fields=["account"], condition=Q(closed_at=None), name="positions_open")]
+
+    def __str__(self) -> str:
+        return f"{self.pk}: {self.side} {self.qty} {self.instrument}"
+
+    @property
+    def signed_qty(self) -> Decimal:
+        return self.qty * Side(self.side).sign
+
+
+class PositionFill(models.Model):
+    """The part of an execution that made a position larger or smaller. Never changed.
+
+    A fill that turns a net position has two: one closes, one opens. `qty` is signed, buys > 0, so that a position's
+    quantity is the sum of its fills. `realized_pl` is in the account's currency, by way of `conversion_rate`.
+    """
+
+    execution = models.ForeignKey(Execution, models.PROTECT, related_name="position_fills", verbose_name=_("execution"))
+    position = models.ForeignKey(Position, models.PROTECT, related_name="fills", verbose_name=_("position"))
+    qty = NumericField(_("quantity"))
+    is_close = models.BooleanField(_("closes"))
+    margin = NumericField(_("margin"), help_text=_("Taken by opening, given back by closing (negative)."))
+    realized_pl = NumericField(_("realized P/L"), default=Decimal(0))
+    conversion_rate = NumericField(_("conversion rate"))
+
+    class Meta:
+        verbose_name = _("position fill")
+        verbose_name_plural = _("position fills")
+        ordering = ["id"]
+        constraints = [
+            models.UniqueConstraint(fields=["execution", "position"], name="one_fill_a_position"),
+            models.CheckConstraint(condition=~Q(qty=0), name="position_fill_not_zero"),
+        ]
+        triggers = append_only("position_fill")
+
+    def __str__(self) -> str:
+        return f"{self.position_id} {self.qty:+}"

@@ -1,0 +1,140 @@
+"""The Account Manager: what its summary row and table show, and the cells that go with them (CFG-4 … CFG-7).
+
+A column is described once, title and value together, so that configuration and `/state` cannot differ in number or order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+from babel import Locale
+from babel.numbers import format_decimal, format_percent
+from django.utils.functional import Promise
+from django.utils.translation import get_language, to_locale
+from django.utils.translation import gettext_lazy as _
+
+from accounts.choices import Profile
+from accounts.models import Account, Currency
+from trading.valuation import AccountValue, SpotValue
+
+UNKNOWN = "—"
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """An account's figures in its currency. `used` is the margin of positions, `held` that of orders."""
+
+    currency: Currency
+    balance: Decimal
+    unrealized_pl: Decimal = Decimal(0)
+    used: Decimal = Decimal(0)
+    held: Decimal = Decimal(0)
+    btc_value: Decimal | None = None
+
+    @property
+    def equity(self) -> Decimal:
+        return self.balance + self.unrealized_pl
+
+    @property
+    def free(self) -> Decimal:
+        return self.equity - self.used - self.held
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One figure: its id and title in the configuration, its text in `/state`."""
+
+    id: str
+    title: Promise
+    text: Callable[[Figures], str]
+
+
+def of_margin(account: Account, value: AccountValue) -> Figures:
+    return Figures(
+        currency=account.currency,
+        balance=value.balance,
+        unrealized_pl=value.unrealized_pl,
+        used=value.margin,
+        held=value.held,
+    )
+
+
+def of_spot(account: Account, assets: Sequence[SpotValue]) -> Figures:
+    """All assets together, as far as rates are known, to the cent."""
+    worth = sum((asset.value for asset in assets if asset.value is not None), Decimal(0))
+    btc = [asset.btc_value for asset in assets if asset.btc_value is not None]
+    return Figures(
+        currency=account.currency,
+        balance=account.currency.round_cash(worth),
+        btc_value=sum(btc, Decimal(0)) if btc else None,
+    )
+
+
+def configuration(profile: Profile) -> dict[str, object]:
+    """`accountSummaryRow` and `accountManager`, as `/config` and the `ui` of an account have them."""
+    row, table = _ROWS[profile.has_positions], _TABLES[profile.has_positions]
+    return {
+        "accountSummaryRow": [{"id": column.id, "title": column.title} for column in row],
+        "accountManager": [
+            {
+                "id": "accountSummary",
+                "title": _("Account summary"),
+                "columns": [{"id": column.id, "title": column.title, "alignment": "right"} for column in table],
+            }
+        ],
+    }
+
+
+def cells(profile: Profile, figures: Figures) -> dict[str, object]:
+    """`accountSummaryRowData` and `amData` of `/state`, formatted for the language of the moment."""
+    return {
+        "accountSummaryRowData": [column.text(figures) for column in _ROWS[profile.has_positions]],
+        "amData": [[[column.text(figures) for column in _TABLES[profile.has_positions]]]],
+    }
+
+
+def _money(value: Callable[[Figures], Decimal]) -> Callable[[Figures], str]:
+    return lambda figures: _decimal(value(figures), figures.currency.cash_decimals)
+
+
+def _margin_level(figures: Figures) -> str:
+    """Equity for each part of used margin; nothing to say without positions."""
+    if not figures.used:
+        return UNKNOWN
+    return format_percent(figures.equity / figures.used, format="#,##0.00%", locale=_locale())
+
+
+def _btc(figures: Figures) -> str:
+    return UNKNOWN if figures.btc_value is None else _decimal(figures.btc_value, 8)
+
+
+def _decimal(value: Decimal, decimals: int) -> str:
+    pattern = "#,##0." + "0" * decimals if decimals else "#,##0"
+    return format_decimal(value, format=pattern, locale=_locale())
+
+
+def _locale() -> Locale:
+    return Locale.parse(to_locale(get_language() or "en"))
+
+
+_BALANCE = Column("balance", _("Balance"), _money(lambda figures: figures.balance))
+_PROFIT = Column("unrealizedPl", _("Unrealized P/L"), _money(lambda figures: figures.unrealized_pl))
+_EQUITY = Column("equity", _("Equity"), _money(lambda figures: figures.equity))
+_USED = Column("usedMargin", _("Used margin"), _money(lambda figures: figures.used))
+_HELD = Column("orderMargin", _("Margin of orders"), _money(lambda figures: figures.held))
+_FREE = Column("freeMargin", _("Free margin"), _money(lambda figures: figures.free))
+_LEVEL = Column("marginLevel", _("Margin level"), _margin_level)
+_WORTH = Column("value", _("Value of assets"), _money(lambda figures: figures.balance))
+_WORTH_BTC = Column("btcValue", _("Value in BTC"), _btc)
+
+# By whether the profile has positions. A row loses items from its front on narrow screens (CFG-6): the vital ones are last.
+_ROWS: dict[bool, Sequence[Column]] = {
+    True: (_LEVEL, _USED, _FREE, _PROFIT, _BALANCE, _EQUITY),
+    False: (_WORTH_BTC, _WORTH),
+}
+_TABLES: dict[bool, Sequence[Column]] = {
+    True: (_BALANCE, _PROFIT, _EQUITY, _USED, _HELD, _FREE, _LEVEL),
+    False: (_WORTH, _WORTH_BTC),
+}

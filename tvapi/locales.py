@@ -1,0 +1,50 @@
+"""The language of an answer: TradingView names its sites' languages, not ISO's (LOC-1)."""
+
+import re
+
+from django.http import HttpRequest
+
+ENGLISH = "en"
+LANGUAGES = {
+    "ar_AE": "ar",
+    "br": "pt-br",
+    "cs": "cs",
+    "de_DE": "de",
+    "el": "el",
+    "en": ENGLISH,
+    "es": "es",
+    "fa_IR": "fa",
+    "fr": "fr",
+    "he_IL": "he",
+    "hu_HU": "hu",
+    "id": "id",
+    "in": ENGLISH,  # the site of India
+    "it": "it",
+    "ja": "ja",
+    "kr": "ko",
+    "ms_MY": "ms",
+    "nl_NL": "nl",
+    "pl": "pl",
+    "ro": "ro",
+    "ru": "ru",
+    "sv_SE": "sv",
+    "th_TH": "th",
+    "tr": "tr",
+    "uk": "uk",
+    "vi_VN": "vi",
+    "zh_CN": "zh-hans",
+    "zh_TW": "zh-hant",
+}
+
+_IN_QUERY = re.compile(r"(?:^|&)locale=([A-Za-z_]+)(?:&|$)")
+
+
+def language(locale: str) -> str:
+    """Our language for a `locale`; English for one we do not know (LOC-2)."""
+    return LANGUAGES.get(locale, ENGLISH)
+
+
+def language_of(request: HttpRequest) -> str:
+    """The language that the query names. It is found in a broken query too, so that the refusal can be read."""
+    named = _IN_QUERY.search(request.META.get("QUERY_STRING", ""))
+    return language(named[1]) if named else ENGLISH

@@ -1,0 +1,40 @@
+from django.urls import URLPattern, path, register_converter
+from django.urls.converters import StringConverter
+
+from tvapi.views import accounts, authorization, data, fallback, orders, positions, prices
+
+
+class AnythingConverter(StringConverter):
+    """An id with whatever characters a client sends, slashes and line feeds too: an unknown one is a refusal of ours."""
+
+    regex = "(?s:.*?)"
+
+
+register_converter(AnythingConverter, "any")
+
+urlpatterns: list[URLPattern] = [
+    path("authorize", authorization.AuthorizeView.as_view()),
+    path("logout", authorization.LogoutView.as_view()),
+    path("config", accounts.ConfigView.as_view()),
+    path("accounts", accounts.AccountsView.as_view()),
+    # These two first: an id that ends like another address is still an id.
+    path("accounts/<any:account_id>/orders/<any:order_id>", orders.OrderView.as_view()),
+    path("accounts/<any:account_id>/positions/<any:position_id>", positions.PositionView.as_view()),
+    path("accounts/<any:account_id>/instruments", accounts.InstrumentsView.as_view()),
+    path("accounts/<any:account_id>/state", accounts.StateView.as_view()),
+    path("accounts/<any:account_id>/balances", accounts.BalancesView.as_view()),
+    path("accounts/<any:account_id>/orders", orders.OrdersView.as_view()),
+    path("accounts/<any:account_id>/ordersHistory", orders.OrdersHistoryView.as_view()),
+    path("accounts/<any:account_id>/positions", positions.PositionsView.as_view()),
+    path("accounts/<any:account_id>/executions", positions.ExecutionsView.as_view()),
+    path("quotes", prices.QuotesView.as_view()),
+    path("depth", prices.DepthView.as_view()),
+    path("mapping", data.MappingView.as_view()),
+    path("groups", data.GroupsView.as_view()),
+    path("permissions", data.PermissionsView.as_view()),
+    path("symbol_info", data.SymbolInfoView.as_view()),
+    path("history", data.HistoryView.as_view()),
+    path("streaming", data.StreamingView.as_view()),
+    path("accounts/<any:rest>", fallback.NothingOfAccountView.as_view()),
+    path("<any:rest>", fallback.NothingView.as_view()),
+]
