@@ -35,7 +35,7 @@ from accounts.models import (
     User,
 )
 from accounts.roles import APPS, Role
-from backoffice.admin import LogAdmin, Panel, ReadOnlyAdmin, StaffAdmin, Text, list_url
+from backoffice.admin import LogAdmin, Panel, ReadOnlyAdmin, StaffAdmin, Text, list_url, number
 
 admin.site.unregister(Group)
 
@@ -232,7 +232,13 @@ class AccountAdmin(StaffAdmin):
             Posting.objects.filter(ledger_account__account=account)
             .select_related("transfer", "ledger_account__currency")
             .order_by("-pk"),
-            (PostingAdmin.booked_at, "transfer", PostingAdmin.transfer_kind, PostingAdmin.currency, "amount"),
+            (
+                PostingAdmin.booked_at,
+                "transfer",
+                PostingAdmin.transfer_kind,
+                PostingAdmin.currency,
+                PostingAdmin.for_client,
+            ),
             _("No money was ever booked here."),
             list_url(Posting, ledger_account__account__id__exact=account.pk),
         )
@@ -257,9 +263,10 @@ class ConditionsForm(forms.ModelForm):
 CONDITIONS_FIELDS = (
     "effective_from",
     "margin_rate",
-    ("commission_kind", "commission_rate", "commission_minimum"),
-    "fee_asset",
-    ("market_buffer", "max_open_orders", "max_quote_age_seconds"),
+    ("commission_kind", "commission_rate"),
+    ("commission_minimum", "fee_asset"),
+    "market_buffer",
+    ("max_open_orders", "max_quote_age_seconds"),
 )
 
 
@@ -420,6 +427,11 @@ class PostingAdmin(LogAdmin):
     @admin.display(description=_("kind"))
     def transfer_kind(posting: Posting) -> str:
         return posting.transfer.get_kind_display()
+
+    @staticmethod
+    @admin.display(description=_("client's change"))
+    def for_client(posting: Posting) -> str:
+        return number(-posting.amount)
 
     @staticmethod
     @admin.display(description=_("currency"))

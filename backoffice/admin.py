@@ -11,7 +11,6 @@ from typing import Any
 from django.contrib import admin
 from django.contrib.admin.models import LogEntry
 from django.contrib.admin.utils import quote
-from django.core.paginator import Page
 from django.db import models
 from django.http import HttpRequest, HttpResponse
 from django.urls import NoReverseMatch, reverse
@@ -26,7 +25,7 @@ from unfold.utils import display_for_field
 from backoffice.fields import NumericField
 
 NOTHING = "–"
-PANEL_ROWS = 20
+PANEL_ROWS = 10
 
 Text = str | Promise
 Column = str | Callable[[Any], object]  # a field's name, or a function of the row with a `short_description`
@@ -85,8 +84,7 @@ class Panel:
     def table(self) -> dict[str, list[Any]]:
         """Headers and rows, as unfold's table component takes them. One query."""
         headers = [_header(self.rows.model, column) for column in self.columns]
-        cells = [[_cell(row, column) for column in self.columns] for row in self.rows[:PANEL_ROWS]]
-        return {"headers": headers, "rows": cells}
+        return {"headers": headers, "rows": [_cells(row, self.columns) for row in self.rows[:PANEL_ROWS]]}
 
 
 def _header(model: type[models.Model], column: Column) -> object:
@@ -95,17 +93,21 @@ def _header(model: type[models.Model], column: Column) -> object:
     return model._meta.get_field(column).verbose_name  # type: ignore[union-attr]
 
 
-def _cell(row: models.Model, column: Column) -> object:
+def _cells(row: models.Model, columns: Sequence[Column]) -> list[object]:
+    """The first cell leads to the row's own page, others to those of the rows they name."""
+    first, *others = (_value(row, column) for column in columns)
+    return [link_to(row, first), *(link_to(value) if isinstance(value, models.Model) else value for value in others)]
+
+
+def _value(row: models.Model, column: Column) -> object:
     if callable(column):
         return column(row)
     field = row._meta.get_field(column)
     value = getattr(row, column)
     if value is None or value == "":
         return NOTHING
-    if column == row._meta.pk.name:
-        return link_to(row, value)
     if isinstance(value, models.Model):
-        return link_to(value)
+        return value
     return number(value) if isinstance(field, NumericField) else display_for_field(value, field, NOTHING)
 
 
@@ -113,7 +115,6 @@ class StaffAdmin(ModelAdmin):
     """The base of our pages. Name every page's fields: numbers that are only shown are found among them."""
 
     list_per_page = 50
-    show_full_result_count = False
     list_filter_submit = True
     list_fullwidth = True
     change_form_outer_after_template = "backoffice/panels.html"
@@ -181,22 +182,12 @@ class ReadOnlyAdmin(StaffAdmin):
         return False
 
 
-class OpenEndedPage(Page[Any]):
-    """A page of a list that nobody counted: another one follows a full one."""
-
-    def has_next(self) -> bool:
-        return len(self.object_list) == self.paginator.per_page
-
-
-class OpenEndedPaginator(InfinitePaginator):
-    def _get_page(self, *args: Any, **kwargs: Any) -> OpenEndedPage:
-        return OpenEndedPage(*args, **kwargs)
-
-
 class LogAdmin(ReadOnlyAdmin):
     """A table that grows for ever: neither counted nor sorted anew, and searched by what has an index."""
 
-    paginator = OpenEndedPaginator
+    paginator = InfinitePaginator
+    show_full_result_count = False
+    list_disable_select_all = True  # nobody knows how many that would be
     ordering = ("-id",)
     sortable_by = ("id",)
     search_fields = ("id",)  # shows the box; what is typed is looked up by `get_search_results`

@@ -8,10 +8,11 @@ import signal
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from functools import partial
 from types import FrameType
-from typing import Any
+from typing import Any, cast
 from urllib.parse import quote_from_bytes
 
 from a2wsgi import WSGIMiddleware
+from a2wsgi.wsgi_typing import WSGIApp
 from django.conf import settings
 from django.utils.module_loading import import_string
 
@@ -30,14 +31,14 @@ _ASCII = bytes(range(0x80)).decode()
 class Application:
     """Asks each asynchronous handler in turn; what none of them takes is Django's.
 
-    A handler finds an `asyncio.Event` under `scope["stopping"]`: once it is set, endless responses end themselves, so that
-    the server can leave at once and every client sees a complete response.
+    A handler finds an `asyncio.Event` under `scope["stopping"]`: once it is set, endless responses end themselves, so
+    that the server can leave at once and every client sees a complete response.
     """
 
     def __init__(self, handlers: Sequence[Handler], *, part: str, threads: int) -> None:
         self._handlers = handlers
         self._part = part
-        self._django = WSGIMiddleware(django_application, workers=threads)
+        self._django = WSGIMiddleware(cast(WSGIApp, django_application), workers=threads)
         self._stopping = asyncio.Event()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -48,7 +49,11 @@ class Application:
         for handle in self._handlers if scope["type"] == "http" else ():
             if await handle(scope, receive, send):
                 return
-        await self._django(_ascii_query(scope), receive, send)  # type: ignore[arg-type]
+
+        async def received() -> MutableMapping[str, Any]:
+            return await receive()  # the server's own gives a future, where a2wsgi takes coroutines only
+
+        await self._django(_ascii_query(scope), received, send)  # type: ignore[arg-type]
 
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()

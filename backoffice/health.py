@@ -7,6 +7,8 @@ import time
 import redis
 from django.conf import settings
 from django.db import DatabaseError, connection
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 BEAT_SECONDS = 1
 EXPIRY_SECONDS = 15
@@ -19,7 +21,8 @@ _last_beat: dict[str, float] = {}  # part: monotonic seconds
 @functools.cache
 def _redis() -> redis.Redis:
     """The connection of the health checks: short patience, because a silent Redis is an answer too."""
-    return redis.Redis.from_url(settings.REDIS_URL, socket_connect_timeout=2, socket_timeout=2)
+    once = Retry(NoBackoff(), retries=0)
+    return redis.Redis.from_url(settings.REDIS_URL, socket_connect_timeout=2, socket_timeout=2, retry=once)
 
 
 def beat(part: str) -> None:

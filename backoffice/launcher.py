@@ -159,9 +159,7 @@ def _start_servers(supervisor: Supervisor, layout: Layout | None) -> None:
     _start_server(supervisor, embedded.postgres_program(settings.DEMO_DIR, layout), embedded.postgres_answers, layout)
 
 
-def _start_server(
-    supervisor: Supervisor, program: Program, answers: Callable[[Layout], bool], layout: Layout
-) -> None:
+def _start_server(supervisor: Supervisor, program: Program, answers: Callable[[Layout], bool], layout: Layout) -> None:
     with step(f"Starting {program.name}"):
         child = supervisor.start(program)
         embedded.await_answer(program, child.process, answers, layout)

@@ -1,7 +1,8 @@
-"""Child processes that never outlive their parent. Knows no Django: the supervisor and the tests use it before settings exist."""
+"""Child processes that never outlive their parent. Knows no Django: it is used before there are settings."""
 
 import contextlib
 import ctypes
+import itertools
 import os
 import pwd
 import signal
@@ -123,15 +124,13 @@ def free_port(preferred: int | None = None, *, avoid: Sequence[int] = ()) -> int
     """The preferred port when it is free, else another free one of `PORTS`, else whichever the kernel gives."""
     if preferred is not None and preferred not in avoid and port_is_free(preferred):
         return preferred
-    start = PORTS.start + os.getpid() * 7 % len(PORTS)  # two starts at the same time begin at different places
-    for port in [*range(start, PORTS.stop), *range(PORTS.start, start)]:
+    start = PORTS[os.getpid() * 7 % len(PORTS)]  # two starts at the same time begin at different places
+    for port in itertools.chain(range(start, PORTS.stop), range(PORTS.start, start)):
         if port not in avoid and port_is_free(port):
             return port
     with socket.socket() as probe:
         probe.bind((LOOPBACK, 0))
-        port = probe.getsockname()[1]
-        assert isinstance(port, int)
-        return port
+        return int(probe.getsockname()[1])
 
 
 def cap_log(path: Path, limit_bytes: int = LOG_LIMIT_BYTES) -> None:

@@ -38,7 +38,6 @@ DATABASES["default"].setdefault("OPTIONS", {}).setdefault("connect_timeout", 5)
 REDIS_URL = env.str("REDIS_URL", default="") or (_servers.redis_url if _servers else "redis://127.0.0.1:6379/0")
 
 
-
 def _port(name: str, default: int) -> int:
     text = env.str(name, default=str(default))
     if not (text.isascii() and text.isdigit() and 0 < int(text) < 65536):
@@ -51,7 +50,7 @@ STREAM_PORT = _port("STREAM_PORT", HTTP_PORT + 1)
 # Which part of the system an ASGI process is: `stream` where a balancer separates the endless responses, else `web`.
 PART = env.str("PART", default="web")
 WEB_THREADS = env.int("WEB_THREADS", default=8)  # of each ASGI process; each keeps a database connection
-ASGI_HANDLERS: list[str] = []  # asynchronous functions that are asked before Django, see backoffice.asgi
+ASGI_HANDLERS = ["tvapi.streaming.handle"]  # asynchronous functions that are asked before Django, see backoffice.asgi
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["*"] if IS_LOCAL else [])
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 
@@ -128,6 +127,8 @@ AXES_FAILURE_LIMIT = 10
 AXES_COOLOFF_TIME = 1 / 12  # hours
 AXES_RESET_ON_SUCCESS = True
 AXES_DISABLE_ACCESS_LOG = True
+AXES_VERBOSE = False
+SILENCED_SYSTEM_CHECKS = ["axes.W006"]  # which wants the address counted too
 AXES_ENABLE_ADMIN = False  # accounts.admin has a page of its own for locked logins
 
 # --- requests from the browser (CORS-1 … CORS-7) ----------------------------------------------------------------------
@@ -225,7 +226,7 @@ USE_TZ = True
 TIME_ZONE = "UTC"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 STATIC_URL = "/static/"
-STATIC_ROOT = BASE_DIR / "static-root"
+STATIC_ROOT = None if IS_LOCAL else BASE_DIR / "static-root"  # local servers find the files where they are
 WHITENOISE_USE_FINDERS = IS_LOCAL
 DATA_UPLOAD_MAX_MEMORY_SIZE = 2 * 1024 * 1024
 
@@ -244,6 +245,7 @@ UNFOLD = {
     "SITE_SYMBOL": "candlestick_chart",
     "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": STATIC_URL + "backoffice/favicon.svg"}],
     "SITE_URL": None,
+    "STYLES": [STATIC_URL + "backoffice/admin.css"],
     "SHOW_VIEW_ON_SITE": False,
     "DASHBOARD_CALLBACK": "backoffice.dashboard.add_numbers",
     "SIDEBAR": {"navigation": "backoffice.navigation.sidebar", "command_search": True},
@@ -270,5 +272,6 @@ LOGGING = {
     "disable_existing_loggers": False,
     "formatters": {"plain": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "plain"}},
+    "loggers": {name: {"level": "WARNING"} for name in ("celery.beat", "celery.worker.strategy", "celery.app.trace")},
     "root": {"handlers": ["console"], "level": env.str("LOG_LEVEL", default="INFO")},
 }

@@ -1,4 +1,4 @@
-"""Keep programs running: start them in order, start again what dies, stop them in order. Knows no Django and no demo."""
+"""Keep programs running: start again what dies, stop everything in order. Knows no Django and no demo."""
 
 import time
 from collections.abc import Callable, Sequence

@@ -34,17 +34,18 @@ class InstrumentAdmin(StaffAdmin):
     fieldsets = (
         (
             None,
-            {"fields": (("symbol", "type", "is_cfd"), DEFAULT_DESCRIPTION, ("state", "shortability"), "symbol_group")},
+            {"fields": (("symbol", "type"), "is_cfd", DEFAULT_DESCRIPTION, ("state", "shortability"), "symbol_group")},
         ),
         (
             _("Money"),
-            {"fields": (("base_currency", "quote_currency", "contract_size"), ("exchange_listed", "exchange_traded"))},
+            {"fields": (("base_currency", "quote_currency"), "contract_size", ("exchange_listed", "exchange_traded"))},
         ),
         (
             _("Prices and quantities"),
             {
                 "fields": (
-                    ("minmovement", "pricescale", "minmovement2", "fractional"),
+                    ("minmovement", "pricescale"),
+                    ("minmovement2", "fractional"),
                     ("min_qty", "max_qty", "qty_step"),
                 ),
                 "description": _("TradingView takes over a new price format only after somebody there has agreed."),

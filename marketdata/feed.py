@@ -1,8 +1,8 @@
 """The feed: writes the simulator's prices into the tick log, and lets the bar builder read them out of it.
 
 Any number of feeds may run. One of them leads, by a lease; the others stand by and take over when it is gone. Should a
-feed write although its lease has just ended, nothing is doubled: a tick whose predecessor is no longer the latest quote is
-left out.
+feed write although its lease has just ended, nothing is doubled: a tick whose predecessor is no longer the latest
+quote is left out.
 """
 
 from __future__ import annotations
@@ -10,14 +10,13 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from random import Random
 
 import redis
 from django import db
-from django.utils import timezone
 
 from backoffice import health
 from marketdata import builder, holds, simulator, ticklog
@@ -32,7 +31,7 @@ from marketdata.ticklog import Entry, Tick
 
 TICK_MS = (300, 600)  # between two ticks of a symbol
 ROUND_SECONDS = 0.1  # between two looks at which symbols are due
-REFRESH_SECONDS = 10.0  # how long a new instrument goes unnoticed
+REFRESH_MS = 10_000  # how long a new instrument goes unnoticed
 LEASE_SECONDS = 4.0
 PULSE_SECONDS = 0.5  # how often the lease is renewed and progress is looked at
 PATIENCE_SECONDS = 10.0  # a loop that got nowhere for so long is not alive
@@ -68,15 +67,15 @@ class Simulation:
         self._seed = seed
         self._rhythm = Random(seed)
         self._played: dict[str, Played] = {}
-        self._refresh_at = 0.0
+        self._refresh_at_ms = 0
 
     def step(self, now_ms: int | None = None) -> int:
         """Append the ticks that are due and return their number. Raises `redis.RedisError`, nothing appended."""
-        if time.monotonic() >= self._refresh_at:
-            self._refresh_at = time.monotonic() + REFRESH_SECONDS
-            self._refresh()
         if now_ms is None:
             now_ms = time.time_ns() // 1_000_000
+        if now_ms >= self._refresh_at_ms:
+            self._refresh_at_ms = now_ms + REFRESH_MS
+            self._refresh(now_ms)
         due = self._due(now_ms)
         made, following = self._make(due, now_ms)
         appended = len(ticklog.append(made, following=following))
@@ -84,16 +83,15 @@ class Simulation:
             played.due_ms = now_ms + self._rhythm.randint(*TICK_MS)
         return appended
 
-    def _refresh(self) -> None:
+    def _refresh(self, now_ms: int) -> None:
         """Take up instruments that are new or changed. Without the database it goes on with those it knows."""
         try:
-            self._played = {played.market.symbol: played for played in self._found()}
+            self._played = {played.market.symbol: played for played in self._found(_moment(now_ms))}
         except db.Error as error:
             db.close_old_connections()
             logger.warning("The instruments cannot be read, going on with those known: %s", error)
 
-    def _found(self) -> Iterable[Played]:
-        now = timezone.now()
+    def _found(self, now: datetime) -> Iterator[Played]:
         for instrument in Instrument.objects.filter(symbol__in=PROFILES):
             if (market := Market.of(instrument)) is None:
                 continue
@@ -106,7 +104,7 @@ class Simulation:
             yield Played(instrument, market, last, span, known.due_ms if known else 0)
 
     def _due(self, now_ms: int) -> list[Played]:
-        now = datetime.fromtimestamp(now_ms / 1000, UTC)
+        now = _moment(now_ms)
         return [played for played in self._played.values() if played.due_ms <= now_ms and played.is_open(now)]
 
     def _make(self, due: list[Played], now_ms: int) -> tuple[list[Tick], dict[str, str]]:
@@ -119,9 +117,8 @@ class Simulation:
 
     def _next(self, played: Played, state: State, now_ms: int) -> Tick:
         market, (quote, hold) = played.market, state[played.market.symbol]
-        if (
-            quote and quote.tick.time_ms >= played.last.time_ms
-        ):  # not one from before a pause that bars were made up for
+        # A quote from before a pause gives way to the bars that were made up for the pause.
+        if quote and quote.tick.time_ms >= played.last.time_ms:
             played.last = Last.of(quote.tick)
         if hold:
             time_ms = max(now_ms, played.last.time_ms)
@@ -129,6 +126,10 @@ class Simulation:
         leader, _hold = state.get(market.profile.follows, (None, None))
         middle = Last.of(leader.tick).mid if leader else None
         return simulator.next_tick(market, played.last, now_ms, seed=self._seed, leader=middle)
+
+
+def _moment(time_ms: int) -> datetime:
+    return datetime.fromtimestamp(time_ms / 1000, UTC)
 
 
 def _version(quote: Entry | None) -> str:

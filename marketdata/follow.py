@@ -22,8 +22,8 @@ def live(stop: threading.Event, *, pause_seconds: float) -> Iterator[list[Entry]
     """What enters the log from now on, in order, until `stop` is set.
 
     A batch is what has come while the one before it was worked on, and for `pause_seconds` after that: work is done in
-    batches however fast the ticks come, and the first tick after a silence comes at once. While Redis is away it waits and
-    tries again, and then goes on where it was; entries that the log has lost by then are lost to the follower too.
+    batches however fast the ticks come, and the first tick after a silence comes at once. While Redis is away it waits
+    and tries again, and then goes on where it was; entries that the log has lost by then are lost to the follower too.
     """
     position: str | None = None
     failures = 0

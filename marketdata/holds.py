@@ -1,7 +1,7 @@
 """Prices set by hand, and how long the simulator leaves them as they are.
 
-A price set by hand is stronger than one the simulator is just making: it is appended after whatever the latest quote is,
-while the simulator's is left out unless the quote it comes from is still the latest (`ticklog.append`).
+A price set by hand is stronger than one the simulator is just making: it is appended after whatever the latest quote
+is, while the simulator's is left out unless the quote it comes from is still the latest (`ticklog.append`).
 """
 
 from __future__ import annotations

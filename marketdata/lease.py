@@ -18,7 +18,8 @@ _GIVE_BACK = "if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KE
 
 
 class Lease:
-    """One holder at a time. A holder that dies loses it after `seconds`; one that is frozen for longer wakes without it.
+    """One holder at a time. A holder that dies loses it after `seconds`; one that is frozen for longer wakes without
+    it.
 
     It lives where the prices are written: whoever cannot reach Redis can write no prices either, and needs no lease.
     """

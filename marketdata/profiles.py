@@ -12,10 +12,10 @@ DAY_SECONDS = 86_400.0
 class Profile:
     """The behaviour of one symbol's prices.
 
-    They walk at random and are drawn back to `anchor`: half of a distance is gone after `half_life_seconds`. A symbol that
-    `follows` another is drawn to that one's price instead. `hourly_volatility` is the standard deviation of an hour's
-    change, as a part of the price. `spread_ticks` are the narrowest and the widest spread. Each of the depth's levels holds
-    at least `level_size` units. Trades have `trade_size` units on average.
+    They walk at random and are drawn back to `anchor`: half of a distance is gone after `half_life_seconds`. A symbol
+    that `follows` another is drawn to that one's price instead. `hourly_volatility` is the standard deviation of an
+    hour's change, as a part of the price. `spread_ticks` are the narrowest and the widest spread. Each of the depth's
+    levels holds at least `level_size` units. Trades have `trade_size` units on average.
     """
 
     anchor: float
@@ -27,8 +27,8 @@ class Profile:
     follows: str = ""
 
 
-# A best level takes a standard lot of currency, or one coin, whole. Ten of them hold less than what the margin of a demo
-# account can buy of most CFDs, so that a very large order is filled in parts.
+# A best level takes a standard lot of currency, or one coin, whole. Ten of them hold less than what the margin of a
+# demo account can buy of most CFDs, so that a very large order is filled in parts.
 PROFILES: Mapping[str, Profile] = {
     "EURUSD": Profile(1.1650, 0.0009, (6, 10), level_size=125_000),
     "GBPUSD": Profile(1.3300, 0.0010, (8, 13), level_size=125_000),

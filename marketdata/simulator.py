@@ -1,7 +1,7 @@
 """The demo's price source: ticks and bars that look like a market's, from a seed.
 
-A tick is a pure function of the seed, the symbol, the price before it and its time, so a run can be repeated exactly. Bars
-of the past end where the live walk begins.
+A tick is a pure function of the seed, the symbol, the price before it and its time, so a run can be repeated exactly.
+Bars of the past end where the live walk begins.
 """
 
 from __future__ import annotations
@@ -162,10 +162,11 @@ def _ladder(market: Market, best: Decimal, step: Decimal, random: Random) -> tup
 
 
 def backfill(instrument: Instrument, until: datetime) -> WriteReport:
-    """Write minute bars from where the stored ones end, thirty days back at most, to the last whole minute before `until`.
+    """Write minute bars from where the stored ones end, thirty days back at most, to the last whole minute before
+    `until`.
 
-    The minute in progress when the prices stopped is stored as far as it went, and left so (BAR-10). Repeated, it adds what
-    has become due since. An instrument that the simulator cannot play gets none.
+    The minute in progress when the prices stopped is stored as far as it went, and left so (BAR-10). Repeated, it adds
+    what has become due since. An instrument that the simulator cannot play gets none.
     """
     if (market := Market.of(instrument)) is None:
         return WriteReport()
@@ -212,7 +213,8 @@ def open_minutes(session: Session, start: int, end: int) -> Iterator[int]:
 def history_bars(
     market: Market, price: float, minutes: Sequence[int], *, leader: Mapping[int, float], seed: int = SEED
 ) -> list[Bar]:
-    """A bar for each of the minutes (Unix seconds, rising), the first one opening at `price`, each at the close before it.
+    """A bar for each of the minutes (Unix seconds, rising), the first one opening at `price`, each at the close before
+    it.
 
     `leader` has the closes of the symbol that this one follows, by minute.
     """
@@ -237,7 +239,8 @@ def history_bars(
 
 
 def _extreme(start: float, end: float, wiggle: float, random: Random) -> float:
-    """The highest point of a random walk between two prices; with `wiggle`, its standard deviation, negative the lowest."""
+    """The highest point of a random walk between two prices; with `wiggle`, its standard deviation, negative the
+    lowest."""
     log = math.log(1.0 - random.random())
     return (start + end + math.copysign(math.sqrt((end - start) ** 2 - 2 * wiggle**2 * log), wiggle)) / 2
 

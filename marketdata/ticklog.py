@@ -1,17 +1,17 @@
 """The tick log: the one door by which prices enter, live and recorded alike.
 
-A Redis Stream, capped by time. From it, and from nothing else, come the latest quotes, the lines of `/tv/streaming`, the
-triggers of the engine and the bars; so what one shows never contradicts the other (DQ-1).
+A Redis Stream, capped by time. From it, and from nothing else, come the latest quotes, the lines of `/tv/streaming`,
+the triggers of the engine and the bars; so what one shows never contradicts the other (DQ-1).
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from functools import cache
 from types import MappingProxyType
-from typing import cast
+from typing import Any, cast
 
 import msgspec
 import redis
@@ -28,9 +28,10 @@ Raw = tuple[bytes, dict[bytes, bytes]]  # an entry as Redis has it: id, fields
 class Tick(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):
     """A change of a symbol's prices at one instant of its source.
 
-    `time_ms` is the source's Unix time in milliseconds. Sizes are in units. `last` and `last_size` are given when the tick
-    is a trade. `bids` and `asks` hold the depth, best first, when the source has it. `lane` names a replay of recorded
-    prices, and `seq` numbers its ticks from 1, so that a tick that comes again is known; live prices have neither.
+    `time_ms` is the source's Unix time in milliseconds. Sizes are in units. `last` and `last_size` are given when the
+    tick is a trade. `bids` and `asks` hold the depth, best first, when the source has it. `lane` names a replay of
+    recorded prices, and `seq` numbers its ticks from 1, so that a tick that comes again is known; live prices have
+    neither.
     """
 
     symbol: str
@@ -90,8 +91,8 @@ def connection() -> redis.Redis:
 def append(ticks: Sequence[Tick], *, following: Mapping[str, str] = MappingProxyType({})) -> list[str]:
     """Add the ticks to the log, in order and as one step, and return the ids of those added.
 
-    `following` names, by symbol, the version of the quote that a tick was made from (`NONE`: there was none). If it is no
-    longer the latest one, the tick is left out: somebody else has given the symbol a price in the meantime.
+    `following` names, by symbol, the version of the quote that a tick was made from (`NONE`: there was none). If it is
+    no longer the latest one, the tick is left out: somebody else has given the symbol a price in the meantime.
     Raises `redis.RedisError`, nothing added.
     """
     if not ticks:
@@ -101,7 +102,7 @@ def append(ticks: Sequence[Tick], *, following: Mapping[str, str] = MappingProxy
     for tick in ticks:
         args += [tick.symbol, tick.time_ms, _encode(tick), following.get(tick.symbol, ANY)]
     ids = connection().register_script(_APPEND)(keys=[STREAM, QUOTES, QUOTE_TIMES], args=args)
-    return [id_.decode() for id_ in ids]
+    return [id_.decode() for id_ in cast("list[bytes]", ids)]
 
 
 def read(after: str, *, count: int = 5000, block_ms: int | None = None) -> list[Entry]:
@@ -112,7 +113,7 @@ def read(after: str, *, count: int = 5000, block_ms: int | None = None) -> list[
 
 def read_streams(after: Mapping[str, str], *, count: int, block_ms: int | None = None) -> dict[str, list[Raw]]:
     """What several Redis Streams hold after these ids, by stream; those with nothing new are missing."""
-    found = cast("list[tuple[bytes, list[Raw]]]", connection().xread(dict(after), count=count, block=block_ms))
+    found = cast("list[tuple[bytes, list[Raw]]]", connection().xread(cast("Any", after), count=count, block=block_ms))
     return {name.decode(): entries for name, entries in found}
 
 
@@ -124,7 +125,8 @@ def last_id(stream: str = STREAM) -> str:
 
 def quote_times() -> dict[str, int]:
     """The time of each symbol's latest quote, in Unix milliseconds."""
-    return {symbol.decode(): int(time_ms) for symbol, time_ms in connection().hgetall(QUOTE_TIMES).items()}
+    times = cast("dict[bytes, bytes]", connection().hgetall(QUOTE_TIMES))
+    return {symbol.decode(): int(time_ms) for symbol, time_ms in times.items()}
 
 
 def decode_entry(id_: bytes, fields: dict[bytes, bytes]) -> Entry:

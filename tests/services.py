@@ -53,7 +53,7 @@ def _services() -> Iterator[None]:
 
 def _export(servers: embedded.Servers, directory: Path) -> None:
     database = servers.database
-    # Django empties tables with TRUNCATE after tests of real transactions, which the append-only tables refuse otherwise.
+    # Django empties tables with TRUNCATE after tests of real transactions; append-only tables refuse it otherwise.
     options = quote("-c backoffice.allow_truncate=on")
     os.environ.update(
         DATABASE_URL=(

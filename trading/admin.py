@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from decimal import Decimal
+from functools import cache
+from typing import Any
 
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.db import models
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
+from django.utils.formats import number_format
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 from unfold.admin import TabularInline
@@ -40,11 +44,39 @@ class GroupInstrumentInline(TabularInline):
     model = GroupInstrument
     fields = ("instrument", "margin_rate")
     autocomplete_fields = ("instrument",)
+    hide_title = True
     extra = 0
 
     def get_queryset(self, request: HttpRequest) -> models.QuerySet[GroupInstrument]:
         return super().get_queryset(request).select_related("instrument")
 
+
+@cache
+def price(model: type[models.Model], field_name: str) -> Callable[[Any], str]:
+    """A column with a price in as many decimals as its instrument is quoted in; an average may have more."""
+
+    @admin.display(description=model._meta.get_field(field_name).verbose_name)
+    def column(row: Any) -> str:
+        value = getattr(row, field_name)
+        if value is None:
+            return NOTHING
+        instrument = row.order.instrument if isinstance(row, OrderEvent) else row.instrument
+        decimals = max(_decimals(value), _decimals(instrument.tick_size))
+        return number_format(value, decimals, force_grouping=True)
+
+    column.__name__ = field_name
+    return column
+
+
+def _decimals(value: Decimal) -> int:
+    exponent = value.as_tuple().exponent
+    return max(0, -exponent) if isinstance(exponent, int) else 0
+
+
+LIMIT, STOP, AVERAGE_FILL = (price(Order, name) for name in ("limit_price", "stop_price", "avg_price"))
+EVENT_PRICES = (price(OrderEvent, "bid"), price(OrderEvent, "ask"))
+AVERAGE_PRICE = price(Position, "avg_price")
+FILL_PRICE = price(Execution, "price")
 
 AccountGroupAdmin.inlines = (*AccountGroupAdmin.inlines, GroupInstrumentInline)
 
@@ -64,10 +96,9 @@ class OrderAdmin(LogAdmin):
         "side",
         "type",
         "qty",
+        "asked_price",
         "filled_qty",
-        "limit_price",
-        "stop_price",
-        "avg_price",
+        AVERAGE_FILL,
         "shown_status",
     )
     list_select_related = ("account", "instrument")
@@ -82,18 +113,23 @@ class OrderAdmin(LogAdmin):
     search_help_text = _("Number of an order or of an account")
     empty_text = _("No order has been placed yet.")
     actions = ("cancel_orders",)
-    readonly_fields = ("shown_status", "reason_text")
+    readonly_fields = ("reason_text", LIMIT, STOP, AVERAGE_FILL)
     fieldsets = (
-        (None, {"fields": (("account", "instrument"), ("side", "type", "duration"), ("shown_status", "reason_text"))}),
-        (_("Quantities and prices"), {"fields": (("qty", "filled_qty", "avg_price"), ("limit_price", "stop_price"))}),
+        (None, {"fields": (("account", "instrument"), ("side", "type"), ("status", "reason_text"))}),
+        (
+            _("Quantities and prices"),
+            {"fields": (("qty", "filled_qty"), (LIMIT, STOP), (AVERAGE_FILL, "duration"))},
+        ),
         (_("Money held"), {"fields": (("held", "held_currency"),)}),
         (
             _("Handling"),
             {
                 "fields": (
-                    ("created_at", "updated_at", "final_at"),
-                    ("venue", "queued", "triggered_at"),
-                    ("request_id", "closes", "revision"),
+                    ("created_at", "updated_at"),
+                    ("triggered_at", "final_at"),
+                    ("venue", "queued"),
+                    ("request_id", "revision"),
+                    "closes",
                 )
             },
         ),
@@ -106,6 +142,11 @@ class OrderAdmin(LogAdmin):
     def shown_status(self, order: Order) -> tuple[str, str]:
         return order.status, order.get_status_display()
 
+    @admin.display(description=_("price"))
+    def asked_price(self, order: Order) -> str:
+        """What the order waits for; a market order does not."""
+        return LIMIT(order) if order.limit_price is not None else STOP(order)
+
     @admin.display(description=_("reason"))
     def reason_text(self, order: Order) -> str:
         """The sentence that the client was given."""
@@ -115,14 +156,14 @@ class OrderAdmin(LogAdmin):
         yield Panel(
             _("events"),
             order.events.select_related("by"),
-            ("at", "kind", "status", "by", "bid", "ask", event_details),
+            ("at", "kind", "status", "by", *EVENT_PRICES, event_details),
             _("Nothing has happened to the order yet."),
             list_url(OrderEvent, order__id__exact=order.pk),
         )
         yield Panel(
             _("executions"),
-            order.executions.select_related("commission_currency"),
-            ("id", "at", "side", "qty", "price", "commission", "commission_currency", "venue_exec_id"),
+            order.executions.select_related("instrument", "commission_currency"),
+            ("id", "at", "side", "qty", FILL_PRICE, "commission", "commission_currency", "venue_exec_id"),
             _("Nothing of the order has been filled."),
             list_url(Execution, order__id__exact=order.pk),
         )
@@ -170,11 +211,11 @@ class OrderAdmin(LogAdmin):
 
 @admin.register(OrderEvent)
 class OrderEventAdmin(LogAdmin):
-    list_display = ("id", "at", "order_id", "kind", "status", "by", "bid", "ask", event_details)
-    list_select_related = ("by",)
+    list_display = ("id", "at", "order_id", "kind", "status", "by", *EVENT_PRICES, event_details)
+    list_select_related = ("by", "order__instrument")
     list_filter = ("kind",)
-    fields = (("order", "at"), ("kind", "status", "by"), ("bid", "ask", "book"), event_details)
-    readonly_fields = (event_details,)
+    fields = (("order", "at"), ("kind", "status", "by"), (*EVENT_PRICES, "book"), event_details)
+    readonly_fields = (*EVENT_PRICES, event_details)
     search_lookup = "order__account__number"
     search_help_text = _("Number of an account or of an event")
     empty_text = _("Nothing has happened to any order yet.")
@@ -189,7 +230,7 @@ class ExecutionAdmin(LogAdmin):
         "instrument",
         "side",
         "qty",
-        "price",
+        FILL_PRICE,
         "commission",
         "commission_currency",
         "order_id",
@@ -198,10 +239,11 @@ class ExecutionAdmin(LogAdmin):
     list_filter = ("side", ("account", AutocompleteSelectFilter), ("instrument", AutocompleteSelectFilter))
     fields = (
         ("account", "order", "instrument"),
-        ("side", "qty", "price"),
+        ("side", "qty", FILL_PRICE),
         ("commission", "commission_currency"),
         ("at", "venue", "venue_exec_id"),
     )
+    readonly_fields = (FILL_PRICE,)
     search_lookup = "account__number"
     search_help_text = _("Number of an execution or of an account")
     empty_text = _("Nothing has been filled yet.")
@@ -223,7 +265,7 @@ class PositionAdmin(LogAdmin):
         "instrument",
         "side",
         "qty",
-        "avg_price",
+        AVERAGE_PRICE,
         "margin",
         "realized_pl",
         "opened_at",
@@ -238,10 +280,11 @@ class PositionAdmin(LogAdmin):
     )
     fields = (
         ("account", "instrument", "side"),
-        ("qty", "avg_price"),
+        ("qty", AVERAGE_PRICE),
         ("margin", "realized_pl"),
         ("opened_at", "closed_at", "opened_by"),
     )
+    readonly_fields = (AVERAGE_PRICE,)
     search_lookup = "account__number"
     search_help_text = _("Number of a position or of an account")
     empty_text = _("There has been no position yet.")

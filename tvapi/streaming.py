@@ -70,7 +70,8 @@ class QuoteLine(msgspec.Struct, tag_field="f", tag="q", rename={"as_": "as"}):
 
 
 class HeartbeatLine(msgspec.Struct):
-    """It keeps TradingView subscribed when nothing is traded; `heartbeat` is the Unix time in whole seconds (STRM-14)."""
+    """It keeps TradingView subscribed when nothing is traded; `heartbeat` is the Unix time in whole seconds
+    (STRM-14)."""
 
     heartbeat: int
 
@@ -90,7 +91,8 @@ class Lines:
         self._sent_ms = dict(sent_ms)
 
     def of(self, entries: Iterable[Entry]) -> bytes:
-        """The lines of these ticks; none for those of unknown symbols, and for those that come too late or too early."""
+        """The lines of these ticks; none for those of unknown symbols, and for those that come too late or too
+        early."""
         if time.monotonic() >= self._refresh_at:
             self._refresh_at = time.monotonic() + REFRESH_SECONDS
             self._refresh()
@@ -128,9 +130,10 @@ def _lines_of(tick: Tick, source: Source) -> list[msgspec.Struct]:
 def _trade(tick: Tick, source: Source) -> tuple[Decimal, Decimal] | None:
     """Price and size of the tick's trade line; None when it makes no bar either.
 
-    STRM-8 asks for artificial trades at the bid, of forex at the middle price with size 0. We send them at the price that
-    our bars are made of, which `/symbol_info` declares as `bar-source`: bars built from the trades, those built from the
-    quotes, and those of `/history` are then the same (STRM-15). For forex the size is 0, otherwise that of the bid.
+    STRM-8 asks for artificial trades at the bid, of forex at the middle price with size 0. We send them at the price
+    that our bars are made of, which `/symbol_info` declares as `bar-source`: bars built from the trades, those built
+    from the quotes, and those of `/history` are then the same (STRM-15). For forex the size is 0, otherwise that of
+    the bid.
     """
     if (priced := source.price_and_size(tick)) is None or not _is_open(source, tick):
         return None
@@ -245,8 +248,9 @@ _hub = Hub()
 async def handle(scope: Scope, receive: Receive, send: Send) -> bool:
     """Answer `GET /tv/streaming` of somebody with a good token, and return True once the response is over.
 
-    False, with nothing received or sent, for everything else: then it is Django's, which knows how to refuse. The response
-    ends when the client goes, when it cannot keep up, or when the `asyncio.Event` under `scope["stopping"]` is set.
+    False, with nothing received or sent, for everything else: then it is Django's, which knows how to refuse. The
+    response ends when the client goes, when it cannot keep up, or when the `asyncio.Event` under `scope["stopping"]`
+    is set.
     """
     if scope["path"] != PATH or scope["method"] != "GET" or not await _is_known(scope["headers"]):
         return False

@@ -11,11 +11,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from backoffice import supervisor as supervision
 from backoffice.processes import LOOPBACK, Program, cap_log, free_port, port_is_free, wait_until
 from backoffice.supervisor import Supervisor
 
-STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(600)"
+STUBBORN = (
+    "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(600)"
+)
 WITH_CHILD = "import subprocess, time; subprocess.Popen(['sleep', '600']); print('both', flush=True); time.sleep(600)"
 PARENT = """
 import pathlib, sys, time
@@ -64,9 +65,9 @@ def test_child_that_keeps_dying_is_started_ever_more_seldom(
     supervisor: Supervisor, said: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = 1000.0
-    monkeypatch.setattr(supervision.time, "monotonic", lambda: now)
+    monkeypatch.setattr("backoffice.supervisor.time.monotonic", lambda: now)
     child = supervisor.start(Program("failing", ["false"], log=tmp_path / "failing.log"))
-    starts = []
+    starts: list[float] = []
     for _ in range(6):
         child.process.wait()
         died = now
@@ -83,7 +84,7 @@ def test_child_that_was_up_for_a_minute_starts_again_without_the_old_delay(
     supervisor: Supervisor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = 1000.0
-    monkeypatch.setattr(supervision.time, "monotonic", lambda: now)
+    monkeypatch.setattr("backoffice.supervisor.time.monotonic", lambda: now)
     child = supervisor.start(_sleeper(tmp_path))
     for delay in (0.5, 1.0):
         child.process.kill()
@@ -107,7 +108,7 @@ def test_child_waits_for_its_port(supervisor: Supervisor, said: list[str], tmp_p
     old = supervisor.start(_sleeper(tmp_path, port=port)).process.pid
     with socket.create_server((LOOPBACK, port)):
         os.kill(old, signal.SIGKILL)
-        assert wait_until(lambda: supervisor.watch() or len(said) == 2, 10)
+        assert wait_until(lambda: _has_said(supervisor, said, 2), 10)
         assert said[1] == f"sleeper waits: port {port} is still taken."
     assert wait_until(lambda: _restarted(supervisor, "sleeper", old), 10)
 
@@ -170,6 +171,11 @@ def test_log_that_has_outgrown_its_limit_keeps_its_last_whole_lines(tmp_path: Pa
     assert log.read_text() == "".join(f"line {number}\n" for number in range(10))
     cap_log(log, limit_bytes=40)
     assert log.read_text() == "line 8\nline 9\n"
+
+
+def _has_said(supervisor: Supervisor, said: list[str], sentences: int) -> bool:
+    supervisor.watch()
+    return len(said) >= sentences
 
 
 def _output(program: Program) -> str:

@@ -8,6 +8,12 @@ from tests import factories
 from tests.tvapi.contract import TradingView, client_of
 
 
+@pytest.fixture(autouse=True)
+def quick_hasher(settings) -> None:
+    """A real password hash takes its time, which is its purpose and none of these tests'."""
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+
 @pytest.fixture
 def trader(db: None) -> User:
     return factories.user("trader")

@@ -14,11 +14,6 @@ from tests.tvapi.contract import TradingView, client_of, refused
 PASSWORD = "correct horse battery"
 
 
-@pytest.fixture(autouse=True)
-def quick_hasher(settings) -> None:
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-
-
 @pytest.fixture
 def trader(db: None) -> User:
     return factories.user("trader", password=PASSWORD)

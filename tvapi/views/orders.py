@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from datetime import datetime, timedelta
 from uuid import uuid4
 
-from django.db.models import Q, QuerySet
 from django.utils import timezone
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.models import Account
 from marketdata.models import Instrument
-from trading import orders, states
+from trading import orders
 from trading.errors import OrderRejected, Reason
 from trading.models import Order
-from trading.sessions_of import LONGEST_CLOSURE_DAYS, session_start
+from trading.sessions_of import LONGEST_CLOSURE_DAYS, ROUND_THE_CLOCK, session_start
 from tvapi import forms, wire
 from tvapi.views.base import WireView, ok, row_id
 
@@ -83,14 +81,19 @@ def _order_id(text: str) -> int:
     return order
 
 
-def _of_session(account: Account) -> QuerySet[Order]:
-    """What `/orders` shows: all that is live, and what became final in the current session of its market (ORD-4 … ORD-6)."""
+def _of_session(account: Account) -> list[Order]:
+    """What `/orders` shows: what is live, and what became final in the current session of its market (ORD-4 … ORD-6).
+
+    One statement reads both: an order that becomes final between two would be in neither, and vanish for a moment.
+    """
     now = timezone.now()
-    recent = account.orders.filter(final_at__gte=now - timedelta(days=LONGEST_CLOSURE_DAYS))
-    by_start: dict[datetime, list[int]] = defaultdict(list)
-    for instrument in Instrument.objects.filter(pk__in=recent.values("instrument")):
-        by_start[session_start(instrument, now)].append(instrument.pk)
-    shown = Q(status__in=states.LIVE)
-    for start, instruments in by_start.items():
-        shown |= Q(instrument__in=instruments, final_at__gte=start)
-    return account.orders.filter(shown).select_related("instrument").order_by("-pk")
+    starts: dict[int, datetime] = {}
+    oldest = now - timedelta(days=LONGEST_CLOSURE_DAYS)
+    ended = account.orders.filter(final_at__gte=oldest).values("instrument")
+    for instrument in Instrument.objects.filter(pk__in=ended):
+        starts[instrument.pk] = session_start(instrument, now)
+    earliest = min([*starts.values(), now - ROUND_THE_CLOCK])
+    found = account.orders.of_session(earliest).select_related("instrument").order_by("-pk")
+    return [
+        each for each in found if each.final_at is None or each.final_at >= starts.get(each.instrument_id, earliest)
+    ]

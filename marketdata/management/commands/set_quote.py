@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from decimal import Decimal, InvalidOperation
 from typing import Any, NamedTuple
 
@@ -26,9 +26,9 @@ class SetPrice(NamedTuple):
 
 class Command(BaseCommand):
     help = (
-        "Sets the bid and ask of a symbol, and keeps the simulator off it for a while. Several prices, as lines SYMBOL BID "
-        "ASK, are read from the standard input; a wrong line refuses all of them. A later price replaces the hold of an "
-        "earlier one; after it the simulator goes on from the price held."
+        "Sets the bid and ask of a symbol, and keeps the simulator off it for a while. Several prices are read from the "
+        "standard input as lines SYMBOL BID ASK; a wrong line refuses all of them. A later price replaces the hold of "
+        "an earlier one. When a hold ends the simulator goes on from the price held."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -1,0 +1,68 @@
+"""The application behind the real server: what goes to Django, what does not, and how it leaves."""
+
+import http.client
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from subprocess import Popen
+
+import pytest
+import redis
+from django.conf import settings
+
+from backoffice.processes import LOOPBACK, Program, free_port, port_is_free, spawn, stop, wait_until
+
+
+@pytest.fixture
+def port() -> int:
+    return free_port()
+
+
+@pytest.fixture
+def server(port: int, tmp_path: Path) -> Iterator[Popen[bytes]]:
+    argv = [sys.executable, "-m", "granian", "--interface", "asgi", "--host", LOOPBACK, "--port", str(port), "--no-ws"]
+    argv += ["--workers-kill-timeout", "20", "tests.backoffice.endless:application"]
+    log = tmp_path / "server.log"
+    process = spawn(Program("server", argv, log=log, cwd=settings.BASE_DIR))
+    try:
+        assert wait_until(lambda: b"Started worker-1" in log.read_bytes(), 30), log.read_text()
+        yield process
+    finally:
+        stop([(process, signal.SIGTERM)], seconds=30)
+
+
+def _get(port: int, path: str) -> http.client.HTTPResponse:
+    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=30)
+    connection.putrequest("GET", path, skip_accept_encoding=True)
+    connection.endheaders()
+    return connection.getresponse()
+
+
+@pytest.mark.usefixtures("server")
+def test_other_paths_are_answered_by_django(port: int) -> None:
+    assert _get(port, "/tv/ping").read().startswith(b'{"s": "ok"')
+
+
+@pytest.mark.usefixtures("server")
+def test_bytes_that_are_not_ascii_are_no_fault_of_ours(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Python's client refuses to send what others do send.
+    monkeypatch.setattr(http.client.HTTPConnection, "_encode_request", lambda _, request: request.encode())
+
+    assert _get(port, "/tv/ping?name=café&%ff").status == 200
+    assert _get(port, "/caf%ff%00").status == 404
+
+
+@pytest.mark.usefixtures("server")
+def test_event_loop_gives_signs_of_life(empty_redis: redis.Redis) -> None:
+    assert wait_until(lambda: bool(empty_redis.exists("alive:stream")), 10)
+
+
+def test_open_stream_ends_completely_when_the_server_is_told_to_stop(server: Popen[bytes], port: int) -> None:
+    answer = _get(port, "/endless")
+    assert answer.readline() == b"first\n"
+    server.send_signal(signal.SIGTERM)
+
+    assert answer.read() == b"last\n"  # http.client raises IncompleteRead when the last chunk is missing
+    assert server.wait() == 0
+    assert wait_until(lambda: port_is_free(port), 5)

@@ -1,0 +1,90 @@
+"""`make demo` from outside: what it starts, what it survives, what it leaves behind."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import psutil
+import pytest
+import requests
+from django.conf import settings
+
+from backoffice.processes import wait_until
+from tests.demo import Demo
+
+pytestmark = pytest.mark.xdist_group("demo")
+PARTS = ("--port {port} ", "--port {stream_port} ", "backoffice worker", "backoffice beat", "run_feed", "run_engine")
+
+
+def _health(demo: Demo) -> int:
+    try:
+        return requests.get(f"{demo.url}/healthz", timeout=10).status_code
+    except requests.RequestException:
+        return 0
+
+
+def _words(demo: Demo, part: str) -> str:
+    return part.format(port=demo.port, stream_port=demo.stream_port)
+
+
+def _is_back(demo: Demo, words: str, old: int) -> bool:
+    try:
+        return demo.part(words).pid != old and _health(demo) == 200
+    except (StopIteration, psutil.Error):
+        return False
+
+
+def test_every_process_is_told_by_its_command_line_and_environment(demo: Demo) -> None:
+    for part in PARTS:
+        assert demo.part(_words(demo, part)).environ()["DEMO_DIR"] == str(demo.directory / "demo")
+
+
+@pytest.mark.parametrize("part", [*PARTS, "bin/postgres", "valkey-server"])
+def test_killed_process_is_back_within_twenty_seconds(demo: Demo, part: str) -> None:
+    words = _words(demo, part)
+    old = demo.part(words)
+    old.kill()
+
+    assert wait_until(lambda: _is_back(demo, words, old.pid), 20)
+
+
+def test_command_finds_the_running_servers(demo: Demo) -> None:
+    code = "from django.db import connection; print(connection.cursor().execute('SELECT 6 * 7').fetchone())"
+    result = demo.manage("shell", "--no-imports", "-c", code)
+
+    assert (result.returncode, result.stdout) == (0, "(42,)\n")
+
+
+def test_second_demo_in_the_same_directory_is_refused(demo: Demo) -> None:
+    result = demo.manage("run_demo")
+
+    assert result.returncode == 1
+    assert result.stderr == (
+        f"A demo already runs in {demo.directory / 'demo'} (process {demo.process.pid}): stop that one, "
+        "or give this one a DEMO_DIR and an HTTP_PORT of its own.\n"
+    )
+
+
+def test_busy_port_is_named(demo: Demo) -> None:
+    result = subprocess.run(
+        [sys.executable, "manage.py", "run_demo"],
+        cwd=settings.BASE_DIR,
+        env={**os.environ, **demo.env, "DEMO_DIR": str(demo.directory / "second")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert result.returncode == 1
+    assert result.stderr == f"Port {demo.port} is taken by another program: set HTTP_PORT to a free one.\n"
+
+
+def test_stop_leaves_nothing_behind_and_the_next_start_finds_the_data(demo: Demo) -> None:
+    code = "from django.contrib.auth import get_user_model as u; print(u().objects.values_list('pk', 'username'))"
+    before = demo.manage("shell", "--no-imports", "-c", code).stdout
+    for end in (lambda: demo.stop(signal.SIGINT), lambda: demo.stop(signal.SIGTERM), demo.kill):
+        end()
+        assert wait_until(lambda: demo.processes() == [], 10)
+        demo.start()
+        assert demo.manage("shell", "--no-imports", "-c", code).stdout == before
