@@ -10,7 +10,7 @@ demo: $(STAMP) ## start everything: servers, demo data, web, stream, worker, bea
 	@exec $(BIN)/python manage.py run_demo
 
 test: $(STAMP) ## run the tests on servers of their own (ARGS='-k name' to choose)
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+	@$(BIN)/python -m pytest -n 2 $(ARGS)
 
 lint: $(STAMP) ## check style, types, import directions, migrations
 	@$(BIN)/ruff check .

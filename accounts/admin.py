@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from axes.models import AccessAttempt
@@ -10,7 +10,7 @@ from django import forms
 from django.contrib import admin
 from django.contrib.auth.admin import GroupAdmin as BaseGroupAdmin
 from django.contrib.auth.admin import UserAdmin as BaseUserAdmin
-from django.contrib.auth.models import Group
+from django.contrib.auth.models import Group, Permission
 from django.core.exceptions import ValidationError
 from django.db import models
 from django.http import HttpRequest
@@ -66,7 +66,7 @@ class UserAdmin(BaseUserAdmin, StaffAdmin):
     def get_queryset(self, request: HttpRequest) -> models.QuerySet[User]:
         return super().get_queryset(request).prefetch_related("groups")
 
-    def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> list[Any]:
+    def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> Any:
         fixed = super().get_readonly_fields(request, obj)
         return fixed if request.user.is_superuser else [*fixed, "is_superuser"]
 
@@ -101,10 +101,9 @@ class GroupAdmin(BaseGroupAdmin, StaffAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: Group | None = None) -> bool:
         return (obj is None or obj.name not in Role) and super().has_delete_permission(request, obj)
 
-    def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
-        field = super().formfield_for_manytomany(db_field, request, **kwargs)
-        field.queryset = field.queryset.filter(content_type__app_label__in=APPS)
-        return field
+    def formfield_for_manytomany(self, db_field: Any, request: HttpRequest | None = None, **kwargs: Any) -> Any:
+        permissions = Permission.objects.filter(content_type__app_label__in=APPS).select_related("content_type")
+        return super().formfield_for_manytomany(db_field, request, **kwargs, queryset=permissions)
 
     @admin.display(description=_("kept by the program"), boolean=True)
     def is_role(self, group: Group) -> bool:
@@ -152,7 +151,7 @@ class ClientAdmin(StaffAdmin):
     fields = ("user", "name", "country", "is_verified")
     empty_text = _("There are no clients yet. Make the client's login first, then add the client.")
 
-    def get_readonly_fields(self, request: HttpRequest, obj: Client | None = None) -> list[Any]:
+    def get_readonly_fields(self, request: HttpRequest, obj: Client | None = None) -> Sequence[Any]:
         return [*super().get_readonly_fields(request, obj), *(("user",) if obj else ())]
 
     def panels(self, request: HttpRequest, client: Client) -> Iterable[Panel]:
@@ -179,7 +178,7 @@ class AccountAdmin(StaffAdmin):
     empty_text = _("There are no accounts yet. Add the client first, then open an account.")
     fixed_once_open = ("number", "client", "group", "currency", "type")
 
-    def get_readonly_fields(self, request: HttpRequest, obj: Account | None = None) -> list[Any]:
+    def get_readonly_fields(self, request: HttpRequest, obj: Account | None = None) -> Sequence[Any]:
         return [*super().get_readonly_fields(request, obj), *(self.fixed_once_open if obj else ())]
 
     def has_delete_permission(self, request: HttpRequest, obj: Account | None = None) -> bool:
@@ -296,13 +295,13 @@ class AccountGroupAdmin(StaffAdmin):
     list_filter = ("profile",)
     search_fields = ("name__icontains",)
     fields = ("name", "profile")
-    inlines = (ComingConditionsInline,)
+    inlines: tuple[Any, ...] = (ComingConditionsInline,)
     empty_text = _("There are no account groups yet. A group says how its accounts trade, so add one first.")
 
     def get_queryset(self, request: HttpRequest) -> models.QuerySet[AccountGroup]:
         return super().get_queryset(request).annotate(accounts_in_group=models.Count("accounts"))
 
-    def get_readonly_fields(self, request: HttpRequest, obj: AccountGroup | None = None) -> list[Any]:
+    def get_readonly_fields(self, request: HttpRequest, obj: AccountGroup | None = None) -> Sequence[Any]:
         return [*super().get_readonly_fields(request, obj), *(("profile",) if obj else ())]
 
     @admin.display(description=_("accounts"), ordering="accounts_in_group")
@@ -346,7 +345,7 @@ class CurrencyAdmin(StaffAdmin):
     fields = (("code", "name", "sign"), ("decimals", "cash_decimals"))
     empty_text = _("There are no currencies yet. Add those that accounts and instruments use.")
 
-    def get_readonly_fields(self, request: HttpRequest, obj: Currency | None = None) -> list[Any]:
+    def get_readonly_fields(self, request: HttpRequest, obj: Currency | None = None) -> Sequence[Any]:
         """The steps stay once there may be postings in them."""
         fixed = ("code", "decimals", "cash_decimals") if obj else ()
         return [*super().get_readonly_fields(request, obj), *fixed]

@@ -106,6 +106,10 @@ def _check_balanced(legs: Mapping[Leg, Decimal]) -> None:
 def _ledger_accounts(legs: Iterable[Leg]) -> dict[Leg, LedgerAccount]:
     """The rows of these legs, made when they are used for the first time."""
     return {
-        leg: LedgerAccount.objects.get_or_create(kind=leg.kind, account_id=leg.account_id, currency_id=leg.currency)[0]
+        leg: LedgerAccount.objects.get_or_create(
+            kind=leg.kind,
+            account_id=leg.account_id,  # type: ignore[misc]  # None is the house
+            currency_id=leg.currency,
+        )[0]
         for leg in legs
     }

@@ -22,8 +22,8 @@ from accounts.choices import (
     Profile,
     TransferKind,
 )
-from accounts.triggers import append_only
 from backoffice.fields import NumericField, plain
+from backoffice.triggers import append_only
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -38,7 +38,7 @@ class User(AbstractUser):
         _("data server"), default=False, help_text=_("Logs in for TradingView's servers, not for a person.")
     )
 
-    class Meta(AbstractUser.Meta):
+    class Meta:
         verbose_name = _("user")
         verbose_name_plural = _("users")
 

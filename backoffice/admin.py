@@ -125,19 +125,25 @@ class StaffAdmin(ModelAdmin):
         return ()
 
     def render_change_form(
-        self, request: HttpRequest, context: dict[str, Any], *args: Any, obj: Any = None, **kwargs: Any
+        self,
+        request: HttpRequest,
+        context: dict[str, Any],
+        add: bool = False,
+        change: bool = False,
+        form_url: str = "",
+        obj: Any = None,
     ) -> HttpResponse:
         panels = self.panels(request, obj) if obj else ()
         context["panels"] = [panel for panel in panels if may_view(request, panel.rows.model)]
-        return super().render_change_form(request, context, *args, obj=obj, **kwargs)
+        return super().render_change_form(request, context, add, change, form_url, obj)
 
-    def get_list_display(self, request: HttpRequest) -> list[Column]:
+    def get_list_display(self, request: HttpRequest) -> Sequence[Any]:
         return [self._shown(column) for column in super().get_list_display(request)]
 
-    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[Column]:
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Sequence[Any]:
         return [self._shown(name) for name in super().get_readonly_fields(request, obj)]
 
-    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> list[tuple[Any, dict[str, Any]]]:
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Sequence[Any]:
         fixed = set(self.get_readonly_fields(request, obj))
         all_fixed = obj is not None and not self.has_change_permission(request, obj)
 

@@ -315,9 +315,9 @@ def _make_market() -> None:
     for name, description in SYMBOL_GROUPS.items():
         SymbolGroup.objects.get_or_create(name=_prefixed(name), defaults={"description": description})
     known = set(Instrument.objects.filter(symbol__in=INSTRUMENTS).values_list("symbol", flat=True))
-    for symbol, description in INSTRUMENTS.items():
+    for symbol, values in INSTRUMENTS.items():
         if symbol not in known:
-            _make_instrument(symbol, dict(description))
+            _make_instrument(symbol, dict(values))
 
 
 def _make_instrument(symbol: str, values: dict[str, Any]) -> None:

@@ -26,7 +26,7 @@ from typing import Any
 from backoffice.processes import LOOPBACK, Program, free_port, spawn, stop, wait_until
 
 NAME = "backoffice"  # of the database and of its owner
-START_SECONDS = 30
+START_SECONDS = 60
 STALE_SECONDS = 10
 # Where Postgres lives when root starts it below a directory that other users cannot enter.
 ROOT_HOMES = Path("/var/lib/broker-backoffice")

@@ -40,7 +40,7 @@ The demo runs. Its data and logs are in {demo_dir}; Ctrl-C stops it.
 Try, in another terminal:
 
   TOKEN=$(curl -s {url}/tv/authorize -d login=trader -d password=trader-demo -d locale=en | sed 's/.*"access_token":"\\([^"]*\\)".*/\\1/')
-  curl -s "{url}/tv/quotes?locale=en&accountId=FX-NET&symbols=EURUSD,BTCUSDT" -H "Authorization: Bearer $TOKEN"
+  curl -s "{url}/tv/quotes?locale=en&accountId=FX-NET&symbols=EURUSD,XAUUSD" -H "Authorization: Bearer $TOKEN"
   curl -s "{url}/tv/accounts/FX-NET/orders?locale=en&requestId=$(date +%s)" -H "Authorization: Bearer $TOKEN" -d instrument=EURUSD -d side=buy -d type=market -d qty=10000 -d currentAsk=1 -d currentBid=1
 """  # noqa: E501 (lines that are pasted stay whole)
 
@@ -50,7 +50,7 @@ class LaunchError(Exception):
 
 
 class Interrupted(Exception):
-    """Somebody asked us to stop."""
+    """Somebody asked us to stop; the message is the signal's name."""
 
 
 def main() -> int:
@@ -64,7 +64,8 @@ def main() -> int:
                 _run(supervisor)
             finally:
                 _stop(supervisor)
-    except Interrupted:
+    except Interrupted as interruption:
+        say(f"Stopped ({interruption}).")
         return 0
     except (LaunchError, EmbeddedError) as error:
         print(error, file=sys.stderr)
@@ -72,7 +73,7 @@ def main() -> int:
 
 
 def _interrupt(signum: int, frame: object) -> NoReturn:
-    raise Interrupted
+    raise Interrupted(signal.Signals(signum).name)
 
 
 def _run(supervisor: Supervisor) -> NoReturn:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from django.conf import settings
@@ -88,7 +88,7 @@ class InstrumentAdmin(StaffAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: Instrument | None = None) -> bool:
         return False  # it is in orders and bars
 
-    def get_readonly_fields(self, request: HttpRequest, obj: Instrument | None = None) -> list[Any]:
+    def get_readonly_fields(self, request: HttpRequest, obj: Instrument | None = None) -> Sequence[Any]:
         fixed = super().get_readonly_fields(request, obj)
         if obj is None:
             return fixed
@@ -151,7 +151,7 @@ class SymbolGroupAdmin(StaffAdmin):
     def get_queryset(self, request: HttpRequest) -> models.QuerySet[SymbolGroup]:
         return super().get_queryset(request).annotate(instruments_in_group=models.Count("instruments"))
 
-    def get_readonly_fields(self, request: HttpRequest, obj: SymbolGroup | None = None) -> list[Any]:
+    def get_readonly_fields(self, request: HttpRequest, obj: SymbolGroup | None = None) -> Sequence[Any]:
         return [*super().get_readonly_fields(request, obj), *(("name",) if obj else ())]
 
     def has_delete_permission(self, request: HttpRequest, obj: SymbolGroup | None = None) -> bool:

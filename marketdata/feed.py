@@ -13,14 +13,17 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from random import Random
 
 import redis
 from django import db
+from django.db.models import QuerySet
 
 from backoffice import health
 from marketdata import builder, holds, simulator, ticklog
 from marketdata.builder import BarBuilder
+from marketdata.folding import MINUTE_MS
 from marketdata.holds import Hold
 from marketdata.lease import Lease
 from marketdata.models import Instrument
@@ -72,7 +75,7 @@ class Simulation:
     def step(self, now_ms: int | None = None) -> int:
         """Append the ticks that are due and return their number. Raises `redis.RedisError`, nothing appended."""
         if now_ms is None:
-            now_ms = time.time_ns() // 1_000_000
+            now_ms = _now_ms()
         if now_ms >= self._refresh_at_ms:
             self._refresh_at_ms = now_ms + REFRESH_MS
             self._refresh(now_ms)
@@ -83,6 +86,17 @@ class Simulation:
             played.due_ms = now_ms + self._rhythm.randint(*TICK_MS)
         return appended
 
+    def catch_up(self, now_ms: int) -> None:
+        """Make up bars for the minutes in which nobody wrote prices, so that there is no hole (DQ-4), and go on from them.
+
+        Instruments without any bars are left to the seeding. Raises `django.db.Error`; then call it again.
+        """
+        now = _moment(now_ms)
+        for instrument in _instruments():
+            if simulator.last_close(instrument, now):
+                simulator.backfill(instrument, until=now)
+        self._played, self._refresh_at_ms = {}, 0
+
     def _refresh(self, now_ms: int) -> None:
         """Take up instruments that are new or changed. Without the database it goes on with those it knows."""
         try:
@@ -92,7 +106,7 @@ class Simulation:
             logger.warning("The instruments cannot be read, going on with those known: %s", error)
 
     def _found(self, now: datetime) -> Iterator[Played]:
-        for instrument in Instrument.objects.filter(symbol__in=PROFILES):
+        for instrument in _instruments():
             if (market := Market.of(instrument)) is None:
                 continue
             try:
@@ -128,8 +142,17 @@ class Simulation:
         return simulator.next_tick(market, played.last, now_ms, seed=self._seed, leader=middle)
 
 
+def _instruments() -> QuerySet[Instrument]:
+    """Those that can be played; by symbol, so that a spot comes before the perpetual that follows it."""
+    return Instrument.objects.filter(symbol__in=PROFILES).order_by("symbol")
+
+
 def _moment(time_ms: int) -> datetime:
     return datetime.fromtimestamp(time_ms / 1000, UTC)
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
 
 
 def _version(quote: Entry | None) -> str:
@@ -176,17 +199,20 @@ class Loop(threading.Thread):
 
 
 class Feed:
-    """One feed process: the simulation and the bar builder, each in a thread, under one lease."""
+    """One feed process: the bar builder and, unless told otherwise, the simulation, each in a thread, under one lease."""
 
-    def __init__(self, seed: int = simulator.SEED) -> None:
+    def __init__(self, *, seed: int = simulator.SEED, simulates: bool = True) -> None:
         self._lease = Lease("feed", LEASE_SECONDS)
-        self._simulation = Simulation(seed)
+        self._simulation = Simulation(seed) if simulates else None
+        self._has_caught_up = False
         self._builder = BarBuilder()
         self._led = False
 
     def run(self, stop: threading.Event) -> bool:
         """Work until `stop` is set. False when a fault of ours ended it."""
-        loops = [Loop("The simulator", self._simulate, stop), Loop("The bar builder", self._build, stop)]
+        loops = [Loop("The bar builder", self._build, stop)]
+        if self._simulation:
+            loops.append(Loop("The simulator", partial(self._simulate, self._simulation), stop))
         self._lead()
         for loop in loops:
             loop.start()
@@ -199,9 +225,15 @@ class Feed:
         self._retire()
         return not any(loop.failed for loop in loops)
 
-    def _simulate(self) -> float:
-        if self._lease.is_held:
-            self._simulation.step()
+    def _simulate(self, simulation: Simulation) -> float:
+        if not self._lease.is_held:
+            self._has_caught_up = False
+        elif self._has_caught_up:
+            simulation.step()
+        elif builder.has_passed(ticklog.last_id()):  # else bars were made up for minutes whose ticks are still unread
+            now_ms = _now_ms()
+            simulation.catch_up(now_ms)
+            self._has_caught_up = _now_ms() // MINUTE_MS == now_ms // MINUTE_MS
         return ROUND_SECONDS
 
     def _build(self) -> float:

@@ -21,7 +21,7 @@ GROUP_PATTERN = r"^[a-z]+_[a-z_]+$"  # GRP-5
 FULL_NAME_PATTERN = r"^[^:]+:.+$"  # MAP-2
 
 
-class SymbolGroup(models.Model):
+class SymbolGroup(models.Model):  # type: ignore[django-manager-missing]  # modeltranslation brings the manager
     """A set of symbols that TradingView asks for, and may hide, as one (GRP-1)."""
 
     name = models.CharField(
@@ -48,7 +48,7 @@ class SymbolGroup(models.Model):
         return self.name
 
 
-class Instrument(models.Model):
+class Instrument(models.Model):  # type: ignore[django-manager-missing]
     """What can be traded, or looked at, under one symbol.
 
     Prices are in `quote_currency`; one unit of quantity is worth `price * contract_size` of it.
@@ -166,9 +166,7 @@ class Instrument(models.Model):
 class SymbolMapping(models.Model):
     """Which TradingView symbol one of ours is (MAP-1). Only published ones are given out."""
 
-    instrument = models.OneToOneField(
-        Instrument, models.CASCADE, related_name="mapping", verbose_name=_("instrument")
-    )
+    instrument = models.OneToOneField(Instrument, models.CASCADE, related_name="mapping", verbose_name=_("instrument"))
     tradingview_symbol = models.CharField(
         _("TradingView symbol"),
         max_length=128,

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
+from typing import cast
 
 from marketdata import ticklog
 from marketdata.ticklog import Entry, Level
@@ -42,7 +43,7 @@ def latest(symbols: Iterable[str]) -> dict[str, Quote]:
     names = list(dict.fromkeys(symbols))
     if not names:
         return {}
-    values = ticklog.connection().hmget(ticklog.QUOTES, names)
+    values = cast("list[bytes | None]", ticklog.connection().hmget(ticklog.QUOTES, names))
     return {name: Quote.of(ticklog.decode_quote(value)) for name, value in zip(names, values, strict=True) if value}
 
 

@@ -10,7 +10,7 @@ import gzip
 import io
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -140,6 +140,12 @@ def _local_second(day: date, seconds: int, zone: ZoneInfo) -> int:
 # --- what a row says --------------------------------------------------------------------------------------------------
 
 
+def _bar(time: int, prices: Iterable[Decimal], volume: Decimal) -> Bar:
+    """The bar of these four prices: open, high, low, close."""
+    o, h, low, c = prices
+    return Bar(time, o, h, low, c, volume)
+
+
 def _forex_tick(fields: list[str], recording: Recording) -> Tick:
     ms, bid, ask = _columns(fields, 3)
     return Tick(
@@ -161,24 +167,24 @@ def _quote_minute(fields: list[str], recording: Recording) -> Bar:
     ask, ask_size = [_number(text) for text in numbers[5:9]], _size(numbers[9])
     match recording.instrument.bar_source:
         case BarSource.ASK:
-            return Bar(time, *ask, ask_size or Decimal(1))
+            return _bar(time, ask, ask_size or Decimal(1))
         case BarSource.MID:
             mid = [(below + above) / 2 for below, above in zip(bid, ask, strict=True)]
-            return Bar(time, *mid, bid_size + ask_size or Decimal(1))
+            return _bar(time, mid, bid_size + ask_size or Decimal(1))
         case _:
-            return Bar(time, *bid, bid_size or Decimal(1))
+            return _bar(time, bid, bid_size or Decimal(1))
 
 
 def _trade_minute(fields: list[str], recording: Recording) -> Bar:
     ms, *prices, v = _columns(fields, 6)
     time = unix_of_day(recording.day) + _minute_of_day(ms)
-    return Bar(time, *map(_number, prices), _size(v))
+    return _bar(time, map(_number, prices), _size(v))
 
 
 def _equity_minute(fields: list[str], recording: Recording) -> Bar:
     ms, *prices, v = _columns(fields, 6)
     time = _local_second(recording.day, _minute_of_day(ms), NEW_YORK)
-    return Bar(time, *(_number(price) * LEAN_EQUITY_UNIT for price in prices), _size(v))
+    return _bar(time, (_number(price) * LEAN_EQUITY_UNIT for price in prices), _size(v))
 
 
 def _equity_day(fields: list[str], _recording: Recording) -> Bar:
@@ -187,12 +193,12 @@ def _equity_day(fields: list[str], _recording: Recording) -> Bar:
         day = datetime.strptime(stamp, "%Y%m%d %H:%M").replace(tzinfo=UTC).date()
     except ValueError:
         raise RowFault(_("“%(text)s” is not a day like 20140605 00:00.") % {"text": stamp}) from None
-    return Bar(unix_of_day(day), *(_number(price) * LEAN_EQUITY_UNIT for price in prices), _size(v))
+    return _bar(unix_of_day(day), (_number(price) * LEAN_EQUITY_UNIT for price in prices), _size(v))
 
 
 def _csv_minute(fields: list[str], _recording: Recording) -> Bar:
     stamp, *prices, v = _columns(fields, 6)
-    return Bar(_csv_time(stamp), *map(_number, prices), _size(v))
+    return _bar(_csv_time(stamp), map(_number, prices), _size(v))
 
 
 @dataclass(frozen=True)

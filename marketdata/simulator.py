@@ -172,11 +172,13 @@ def backfill(instrument: Instrument, until: datetime) -> WriteReport:
         return WriteReport()
     end = unix(until) // MINUTE_SECONDS * MINUTE_SECONDS
     start = unix(until - BACKFILL) // MINUTE_SECONDS * MINUTE_SECONDS
-    leader = _closes(market.profile.follows, start, end)
-    price = next(iter(leader.values()), market.profile.anchor)
-    if stored := last_close(instrument, until):
+    stored = last_close(instrument, until)
+    if stored:
         start = max(start, stored.time_ms // 1000 + MINUTE_SECONDS)
-        price = float(stored.mid)
+    if start >= end:
+        return WriteReport()
+    leader = _closes(market.profile.follows, start, end)
+    price = float(stored.mid) if stored else next(iter(leader.values()), market.profile.anchor)
     minutes = list(open_minutes(instrument.session, start, end))
     return bars.write(instrument, history_bars(market, price, minutes, leader=leader))
 

@@ -2,6 +2,8 @@
 
 import pgtrigger
 
+from backoffice.triggers import no_truncate
+
 # Compares the old row with the new one: its first bars, where bars were only appended (the usual case, and cheap), else
 # bar by bar. Prices are integers of 10**-price_scale, so a finer scale multiplies the old ones.
 _ONLY_GROWS = """
@@ -40,7 +42,7 @@ RETURN NEW;
 """
 
 _STAYS = """
-IF coalesce(current_setting('backoffice.{setting}', true), '') = 'on' THEN RETURN {proceed}; END IF;
+IF coalesce(current_setting('backoffice.allow_retention', true), '') = 'on' THEN RETURN OLD; END IF;
 RAISE EXCEPTION 'bars are kept: only retention removes them' USING ERRCODE = 'integrity_constraint_violation';
 """
 
@@ -63,13 +65,7 @@ def bars_only_grow() -> list[pgtrigger.Trigger]:
             name="bars_stay",
             when=pgtrigger.Before,
             operation=pgtrigger.Delete,
-            func=_STAYS.format(setting="allow_retention", proceed="OLD"),
+            func=_STAYS,
         ),
-        pgtrigger.Trigger(
-            name="bars_no_truncate",
-            level=pgtrigger.Statement,
-            when=pgtrigger.Before,
-            operation=pgtrigger.Truncate,
-            func=_STAYS.format(setting="allow_truncate", proceed="NULL"),
-        ),
+        no_truncate("bars"),
     ]

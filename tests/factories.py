@@ -1,7 +1,7 @@
 """Domain objects for tests, made as the project makes them: plain functions, one for each thing.
 
-Each needs the database; `quote` needs Redis too. What a test does not name has a sensible value, and asking twice for the
-same currency, instrument or symbol group gives the same row.
+Each needs the database; `quote` needs Redis too. What a test does not name has a sensible value, and asking twice for
+the same currency, instrument or symbol group gives the same row.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ def symbol_group(name: str) -> SymbolGroup:
 
 
 def instrument(symbol: str = "EURUSD", **fields: Any) -> Instrument:
-    """The instrument, as `INSTRUMENTS` describes it and `fields` say otherwise; round the clock where nothing is said."""
+    """The instrument as `INSTRUMENTS` describes it, but for `fields`; round the clock where neither says otherwise."""
     if known := Instrument.objects.filter(symbol=symbol).first():
         return known
     values: dict[str, Any] = {

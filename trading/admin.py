@@ -20,10 +20,11 @@ from unfold.contrib.filters.admin import AutocompleteSelectFilter
 from unfold.decorators import display
 
 from accounts.admin import AccountGroupAdmin
+from accounts.models import User
 from backoffice.admin import NOTHING, LogAdmin, Panel, list_url
 from trading import orders
 from trading.errors import OrderRejected, sentence
-from trading.models import Execution, GroupInstrument, Order, OrderEvent, Position, PositionFill
+from trading.models import Execution, GroupInstrument, Order, OrderEvent, OrderQuerySet, Position, PositionFill
 from trading.states import OrderStatus
 
 SHOWN_TO_CONFIRM = 100
@@ -55,7 +56,7 @@ class GroupInstrumentInline(TabularInline):
 def price(model: type[models.Model], field_name: str) -> Callable[[Any], str]:
     """A column with a price in as many decimals as its instrument is quoted in; an average may have more."""
 
-    @admin.display(description=model._meta.get_field(field_name).verbose_name)
+    @admin.display(description=getattr(model._meta.get_field(field_name), "verbose_name"))  # noqa: B009
     def column(row: Any) -> str:
         value = getattr(row, field_name)
         if value is None:
@@ -78,7 +79,7 @@ EVENT_PRICES = (price(OrderEvent, "bid"), price(OrderEvent, "ask"))
 AVERAGE_PRICE = price(Position, "avg_price")
 FILL_PRICE = price(Execution, "price")
 
-AccountGroupAdmin.inlines = (*AccountGroupAdmin.inlines, GroupInstrumentInline)
+AccountGroupAdmin.inlines += (GroupInstrumentInline,)
 
 
 @admin.display(description=_("details"))
@@ -169,10 +170,11 @@ class OrderAdmin(LogAdmin):
         )
 
     @admin.action(description=_("Cancel the selected orders"), permissions=["cancel"])
-    def cancel_orders(self, request: HttpRequest, queryset: models.QuerySet[Order]) -> HttpResponse | None:
+    def cancel_orders(self, request: HttpRequest, queryset: OrderQuerySet) -> HttpResponse | None:
         """Ask once more, saying what will happen; then cancel each order by itself, in the user's name."""
         if "confirmed" not in request.POST:
             return self._confirm_cancelling(request, queryset)
+        assert isinstance(request.user, User)  # the site lets nobody else in
         cancelled, refused = 0, []
         for order_id, account_id in queryset.order_by("pk").values_list("pk", "account_id"):
             try:
@@ -188,7 +190,7 @@ class OrderAdmin(LogAdmin):
             self.message_user(request, text, messages.WARNING)
         return None
 
-    def _confirm_cancelling(self, request: HttpRequest, queryset: models.QuerySet[Order]) -> HttpResponse | None:
+    def _confirm_cancelling(self, request: HttpRequest, queryset: OrderQuerySet) -> HttpResponse | None:
         live = queryset.live().select_related("account", "instrument").order_by("pk")
         count = live.count()
         if not count:

@@ -13,8 +13,8 @@ from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import Account, AccountGroup, Currency, User
-from accounts.triggers import append_only
 from backoffice.fields import NumericField
+from backoffice.triggers import append_only
 from marketdata.models import Instrument
 from trading import states
 from trading.choices import DurationType, EventKind, OrderType, Side

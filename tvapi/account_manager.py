@@ -1,6 +1,6 @@
 """The Account Manager: what its summary row and table show, and the cells that go with them (CFG-4 … CFG-7).
 
-A column is described once, title and value together, so that configuration and `/state` cannot differ in number or order.
+A column is described once, title and value together: configuration and `/state` cannot differ in number or order.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ _LEVEL = Column("marginLevel", _("Margin level"), _margin_level)
 _WORTH = Column("value", _("Value of assets"), _money(lambda figures: figures.balance))
 _WORTH_BTC = Column("btcValue", _("Value in BTC"), _btc)
 
-# By whether the profile has positions. A row loses items from its front on narrow screens (CFG-6): the vital ones are last.
+# By whether the profile has positions. On narrow screens a row loses items from its front (CFG-6): the vital are last.
 _ROWS: dict[bool, Sequence[Column]] = {
     True: (_LEVEL, _USED, _FREE, _PROFIT, _BALANCE, _EQUITY),
     False: (_WORTH_BTC, _WORTH),

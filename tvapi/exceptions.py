@@ -1,4 +1,4 @@
-"""Failures on the wire: HTTP 200 and a sentence for the user (GEN-3); only a token that opens nothing gives 401 (GEN-4)."""
+"""Failures on the wire: HTTP 200 and a sentence for the user (GEN-3); only a bad token gives 401 (GEN-4)."""
 
 from __future__ import annotations
 

@@ -144,7 +144,7 @@ class AuthorizeForm(serializers.Serializer):
 
 
 class BracketsForm(serializers.Serializer):
-    """Prices of brackets, which no account has yet. Dropping them would leave a client without the protection he set."""
+    """Prices of brackets, which no account has. Dropping them would leave a client without the protection he set."""
 
     stopLoss = NumberField(required=False)
     takeProfit = NumberField(required=False)
@@ -243,4 +243,5 @@ class HistoryQuery(serializers.Serializer):
     countback = CountField(least=1, required=False)
 
     def get_fields(self) -> dict[str, Any]:
-        return {**super().get_fields(), "from": IntegerField()}  # a word of Python: it cannot be declared like the others
+        # A word of Python, which cannot be declared like the others.
+        return {**super().get_fields(), "from": IntegerField()}

@@ -1,7 +1,7 @@
 """Reading forms strictly: what is ambiguous is refused, so that nobody's order depends on which of two fields we took.
 
-Bodies and queries obey the same rules: UTF-8, no NUL, no field twice. A field without a value counts as not sent, and fields
-that nobody asks for are tolerated (GEN-6).
+Bodies and queries obey the same rules: UTF-8, no NUL, no field twice. A field without a value counts as not sent, and
+fields that nobody asks for are tolerated (GEN-6).
 """
 
 from __future__ import annotations

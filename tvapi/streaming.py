@@ -269,7 +269,7 @@ async def handle(scope: Scope, receive: Receive, send: Send) -> bool:
     elif "overrun" in ended:
         logger.warning("A reader of the stream was dropped: it is %s batches behind.", LONGEST_QUEUE)
     elif "stopping" in ended:
-        await send({"type": "http.response.body", "body": b""})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
     return True
 
 

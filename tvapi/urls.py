@@ -5,7 +5,7 @@ from tvapi.views import accounts, authorization, data, fallback, orders, positio
 
 
 class AnythingConverter(StringConverter):
-    """An id with whatever characters a client sends, slashes and line feeds too: an unknown one is a refusal of ours."""
+    """An id with whatever characters a client sends, slashes and line feeds too: the view refuses what is unknown."""
 
     regex = "(?s:.*?)"
 

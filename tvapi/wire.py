@@ -209,7 +209,7 @@ def quote(instrument: Instrument, quote: Quote, pip_value: Decimal | None) -> di
 
 
 def no_quote(symbol: str) -> dict[str, Any]:
-    """A symbol that is unknown here, or has no price yet. The schema wants a `v` all the same (UNK-14): its prices are 0."""
+    """A symbol that is unknown here, or has no price yet: the schema wants a `v` all the same (UNK-14)."""
     return {"s": "error", "n": symbol, "v": {"bid": 0, "ask": 0}}
 
 
@@ -242,7 +242,7 @@ def symbol_info(instruments: Sequence[Instrument]) -> dict[str, Any]:
 
 
 def _symbol(of: Instrument) -> dict[str, Any]:
-    """One symbol by column name. Null stands where a kind of instrument has no such thing, as the schema asks (GEN-8)."""
+    """One symbol by column name. Null stands where a kind of instrument has no such thing (GEN-8)."""
     return {
         "symbol": of.symbol,
         "description": of.description,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from argparse import ArgumentTypeError
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import date
@@ -21,6 +22,13 @@ FAULTS_SHOWN = 100
 Row = TypeVar("Row")
 
 
+def _date(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise ArgumentTypeError(f"{text} is not a day like 2014-05-08") from None
+
+
 class RecordingCommand(BaseCommand):
     """A command that takes a file, its format, its symbol and its day, and goes through its rows."""
 
@@ -31,7 +39,7 @@ class RecordingCommand(BaseCommand):
         parser.add_argument("file", type=Path, help="plain, .gz, or .zip with one file inside")
         parser.add_argument("--symbol", required=True)
         parser.add_argument("--format", required=True, choices=sorted(self.formats))
-        parser.add_argument("--date", type=date.fromisoformat, metavar="YYYY-MM-DD", help="the day of the rows")
+        parser.add_argument("--date", type=_date, metavar="YYYY-MM-DD", help="the day of the rows")
         parser.add_argument(
             "--strict", action="store_true", help="stop at the first malformed row, with nothing written"
         )

@@ -61,9 +61,14 @@ def test_each_currency_balances_by_itself(db: None) -> None:
 def test_the_database_refuses_at_commit_a_transfer_that_does_not_balance(transactional_db: None) -> None:
     account = factories.account(deposits={"USD": D(1)})
     one = LedgerAccount.objects.get(account=account)
-    with pytest.raises(IntegrityError, match="does not sum to zero in USD"), transaction.atomic():
+
+    @transaction.atomic
+    def post_by_hand() -> None:
         transfer = Transfer.objects.create(kind=TransferKind.DEPOSIT, reference="by hand")
         Posting.objects.create(transfer=transfer, ledger_account=one, amount=D(-100))
+
+    with pytest.raises(IntegrityError, match="does not sum to zero in USD"):
+        post_by_hand()
     assert not Transfer.objects.filter(reference="by hand").exists()
 
 

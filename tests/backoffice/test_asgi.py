@@ -26,14 +26,14 @@ def server(port: int, tmp_path: Path) -> Iterator[Popen[bytes]]:
     log = tmp_path / "server.log"
     process = spawn(Program("server", argv, log=log, cwd=settings.BASE_DIR))
     try:
-        assert wait_until(lambda: b"Started worker-1" in log.read_bytes(), 30), log.read_text()
+        assert wait_until(lambda: b"Started worker-1" in log.read_bytes(), 60), log.read_text()
         yield process
     finally:
         stop([(process, signal.SIGTERM)], seconds=30)
 
 
 def _get(port: int, path: str) -> http.client.HTTPResponse:
-    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=30)
+    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=60)
     connection.putrequest("GET", path, skip_accept_encoding=True)
     connection.endheaders()
     return connection.getresponse()
@@ -55,7 +55,7 @@ def test_bytes_that_are_not_ascii_are_no_fault_of_ours(port: int, monkeypatch: p
 
 @pytest.mark.usefixtures("server")
 def test_event_loop_gives_signs_of_life(empty_redis: redis.Redis) -> None:
-    assert wait_until(lambda: bool(empty_redis.exists("alive:stream")), 10)
+    assert wait_until(lambda: bool(empty_redis.exists("alive:stream")), 60)
 
 
 def test_open_stream_ends_completely_when_the_server_is_told_to_stop(server: Popen[bytes], port: int) -> None:
@@ -65,4 +65,4 @@ def test_open_stream_ends_completely_when_the_server_is_told_to_stop(server: Pop
 
     assert answer.read() == b"last\n"  # http.client raises IncompleteRead when the last chunk is missing
     assert server.wait() == 0
-    assert wait_until(lambda: port_is_free(port), 5)
+    assert wait_until(lambda: port_is_free(port), 60)

@@ -18,6 +18,7 @@ from redis.retry import Retry
 from backoffice import embedded
 from backoffice.processes import PORTS, Program, spawn, stop, wait_until
 
+PATIENCE_SECONDS = 60.0  # only what hangs takes longer
 PARENT = """
 import pathlib, sys, time
 from backoffice import embedded
@@ -130,7 +131,7 @@ def test_killed_parent_leaves_no_server_behind(demo_dir: Path) -> None:
         assert len(_servers_below(demo_dir)) >= 2
         parent.kill()
 
-    assert wait_until(lambda: _servers_below(demo_dir) == [], 10)
+    assert wait_until(lambda: _servers_below(demo_dir) == [], PATIENCE_SECONDS)
 
 
 def test_second_start_on_running_servers_says_which_process_to_stop(

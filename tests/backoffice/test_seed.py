@@ -144,10 +144,8 @@ def test_price_formats(symbol: str, tick_size: str, pip_size: str, bar_source: B
 
 
 def test_pairs_are_described_in_other_languages_too() -> None:
-    pair = Instrument.objects.get(symbol="EURUSD")
-    assert pair.description_en == "Euro / US Dollar"
-    assert pair.description_de == "Euro / US-Dollar"
-    assert pair.description_ru == "Евро / доллар США"
+    texts = Instrument.objects.values("description_en", "description_de", "description_ru").get(symbol="EURUSD")
+    assert list(texts.values()) == ["Euro / US Dollar", "Euro / US-Dollar", "Евро / доллар США"]
 
 
 def test_thirty_days_of_minutes_lie_behind_each_simulated_instrument() -> None:

@@ -14,6 +14,7 @@ import pytest
 from backoffice.processes import LOOPBACK, Program, cap_log, free_port, port_is_free, wait_until
 from backoffice.supervisor import Supervisor
 
+PATIENCE_SECONDS = 60.0  # only what hangs takes longer
 STUBBORN = (
     "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(600)"
 )
@@ -57,7 +58,7 @@ def test_killed_child_is_started_again(supervisor: Supervisor, said: list[str], 
     old = supervisor.start(_sleeper(tmp_path)).process.pid
     os.kill(old, signal.SIGKILL)
 
-    assert wait_until(lambda: _restarted(supervisor, "sleeper", old), 10)
+    assert wait_until(lambda: _restarted(supervisor, "sleeper", old), PATIENCE_SECONDS)
     assert said == ["sleeper ended (killed by signal 9); starting it again."]
 
 
@@ -108,21 +109,21 @@ def test_child_waits_for_its_port(supervisor: Supervisor, said: list[str], tmp_p
     old = supervisor.start(_sleeper(tmp_path, port=port)).process.pid
     with socket.create_server((LOOPBACK, port)):
         os.kill(old, signal.SIGKILL)
-        assert wait_until(lambda: _has_said(supervisor, said, 2), 10)
+        assert wait_until(lambda: _has_said(supervisor, said, 2), PATIENCE_SECONDS)
         assert said[1] == f"sleeper waits: port {port} is still taken."
-    assert wait_until(lambda: _restarted(supervisor, "sleeper", old), 10)
+    assert wait_until(lambda: _restarted(supervisor, "sleeper", old), PATIENCE_SECONDS)
 
 
 def test_what_a_killed_child_started_is_killed_too(supervisor: Supervisor, tmp_path: Path) -> None:
     program = _python(tmp_path, WITH_CHILD)
     child = supervisor.start(program)
-    assert wait_until(lambda: _output(program) == "both\n", 10)
+    assert wait_until(lambda: _output(program) == "both\n", PATIENCE_SECONDS)
     (grandchild,) = psutil.Process(child.process.pid).children()
     child.process.kill()
     child.process.wait()
     supervisor.watch()
 
-    assert wait_until(lambda: not _runs(grandchild), 10)
+    assert wait_until(lambda: not _runs(grandchild), PATIENCE_SECONDS)
 
 
 def test_groups_are_stopped_in_the_order_asked_for(supervisor: Supervisor, tmp_path: Path) -> None:
@@ -130,7 +131,7 @@ def test_groups_are_stopped_in_the_order_asked_for(supervisor: Supervisor, tmp_p
     for name in ("server", "worker"):
         code = f"trap 'echo {name} >> {order}; exit 0' TERM; touch {tmp_path / name}; while :; do sleep 0.05; done"
         supervisor.start(Program(name, ["sh", "-c", code], log=tmp_path / f"{name}.log"))
-    assert wait_until(lambda: (tmp_path / "server").exists() and (tmp_path / "worker").exists(), 10)
+    assert wait_until(lambda: (tmp_path / "server").exists() and (tmp_path / "worker").exists(), PATIENCE_SECONDS)
     supervisor.stop([["worker", "unknown"], ["server"]], seconds=5)
 
     assert order.read_text() == "worker\nserver\n"
@@ -140,7 +141,7 @@ def test_groups_are_stopped_in_the_order_asked_for(supervisor: Supervisor, tmp_p
 def test_child_that_does_not_listen_is_killed(supervisor: Supervisor, tmp_path: Path) -> None:
     program = _python(tmp_path, STUBBORN)
     process = supervisor.start(program).process
-    assert wait_until(lambda: _output(program) == "deaf\n", 10)
+    assert wait_until(lambda: _output(program) == "deaf\n", PATIENCE_SECONDS)
     supervisor.stop([["python"]], seconds=0.1)
 
     assert process.returncode == -signal.SIGKILL
@@ -152,7 +153,7 @@ def test_killed_parent_takes_its_children_along() -> None:
         child = psutil.Process(int(parent.stdout.readline()))
         parent.kill()
 
-    assert wait_until(lambda: not _runs(child), 10)
+    assert wait_until(lambda: not _runs(child), PATIENCE_SECONDS)
 
 
 def test_port_of_a_listening_server_is_not_free() -> None:

@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
+from functools import partial
 
 import pytest
 from django.db import connection
@@ -72,7 +73,7 @@ def test_two_orders_cannot_both_reserve_the_last_coins() -> None:
     factories.quote("BTCUSDT", "60000", "60010")
     account = factories.account(Profile.SPOT, symbols=["BTCUSDT"], base="USDT", deposits={"BTC": D(1)})
     ticket = Ticket("BTCUSDT", Side.SELL, OrderType.LIMIT, D("0.7"), limit_price=D(70_000))
-    results = together(*[lambda n=n: orders.place(account.pk, ticket, request_id=n) for n in ("a", "b")])
+    results = together(*[partial(orders.place, account.pk, ticket, request_id=request_id) for request_id in ("a", "b")])
     assert sorted(type(result).__name__ for result in results) == ["Order", "OrderRejected"]
     assert Balance.objects.get(account=account, currency="BTC").reserved == D("0.7")
 
@@ -81,7 +82,7 @@ def test_two_workers_on_one_order_book_it_once() -> None:
     factories.quote("EURUSD", "1.1", "1.1001")
     account = factories.account()
     order = desk.place(account, "buy", "10000")
-    results = together(*[lambda: orders.work(account.pk, order.pk)] * 4)
+    results = together(*[partial(orders.work, account.pk, order.pk)] * 4)
     assert results == [None] * 4
     assert Execution.objects.get().qty == D(10000)
 
@@ -92,14 +93,14 @@ def test_a_cancel_and_a_fill_at_once_leave_one_end() -> None:
     for _ in range(5):
         order = desk.place(account, "buy", "1000")
         cancelled, _ = together(
-            lambda order=order: orders.cancel(account.pk, order.pk),
-            lambda order=order: orders.work(account.pk, order.pk),
+            partial(orders.cancel, account.pk, order.pk),
+            partial(orders.work, account.pk, order.pk),
         )
         order.refresh_from_db()
         if isinstance(cancelled, OrderRejected):
             assert (cancelled.reason, order.status) == (Reason.ORDER_FINAL_FILLED, OrderStatus.FILLED)
         else:
-            assert (order.status, order.filled_qty) == (OrderStatus.CANCELLED, 0)
+            assert (order.status, order.filled_qty) == (OrderStatus.CANCELLED, D(0))
 
 
 def test_a_position_is_closed_once_by_two_clicks() -> None:
@@ -107,7 +108,9 @@ def test_a_position_is_closed_once_by_two_clicks() -> None:
     account = factories.account()
     desk.fill(account, "buy", "10000")
     position = account.positions.get()
-    results = together(*[lambda n=n: positions.close(account.pk, position.pk, request_id=n) for n in ("a", "b")])
+    results = together(
+        *[partial(positions.close, account.pk, position.pk, request_id=request_id) for request_id in ("a", "b")]
+    )
     assert sorted(type(result).__name__ for result in results) == ["Order", "OrderRejected"]
     desk.drain(account)
     position.refresh_from_db()
@@ -118,7 +121,7 @@ def test_fills_of_one_net_position_add_up() -> None:
     factories.quote("EURUSD", "1.1", "1.1001")
     account = factories.account()
     placed = [desk.place(account, side, "1000") for side in ("buy", "buy", "buy", "sell", "buy", "sell")]
-    together(*[lambda order=order: orders.work(account.pk, order.pk) for order in placed])
+    together(*[partial(orders.work, account.pk, order.pk) for order in placed])
     position = account.positions.open().get()
     assert (position.side, position.qty) == ("buy", D(2000))
 

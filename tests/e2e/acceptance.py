@@ -3,7 +3,8 @@
     python -m tests.e2e.acceptance http://127.0.0.1:8000
 
 trades on each of the demo's five accounts, checks money, positions and executions against its own arithmetic, and
-builds a minute bar from the stream. It prints what it saw and ends with an AssertionError where the server contradicts itself.
+builds a minute bar from the stream. It prints what it saw, and ends with an AssertionError where the server contradicts
+itself.
 """
 
 from __future__ import annotations

@@ -3,12 +3,8 @@
 import json
 import urllib.request
 
-import pytest
-
 from tests.demo import Demo
 from tests.e2e import acceptance
-
-pytestmark = pytest.mark.xdist_group("demo")
 
 
 def test_a_client_logs_in_trades_on_every_account_and_finds_its_money(demo: Demo) -> None:

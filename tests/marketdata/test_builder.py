@@ -133,7 +133,8 @@ def test_a_new_builder_goes_on_in_the_middle_of_a_minute(eurusd: Instrument) -> 
 
 def test_a_closed_minute_is_not_reopened_by_another_lane(eurusd: Instrument) -> None:
     """BAR-10: the bar stays, and the second one is not served beside it."""
-    bars.write(eurusd, [Bar(START, *[Decimal("1.5")] * 4, Decimal(7))])
+    price = Decimal("1.5")
+    bars.write(eurusd, [Bar(START, price, price, price, price, Decimal(7))])
     build(quote(1, "1.1", lane="replay", seq=1), quote(61, "1.2", lane="replay", seq=2))
     assert minutes(eurusd) == [(0, 1.5, 1.5, 1.5, 1.5, 7), (1, 1.2, 1.2, 1.2, 1.2, 1)]
 

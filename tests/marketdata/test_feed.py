@@ -296,6 +296,30 @@ def test_two_feeds_do_not_double_the_prices_and_one_takes_over_from_the_other(eu
 
 
 @pytest.mark.django_db(transaction=True)
+def test_minutes_in_which_no_feed_ran_are_made_up(eurusd: Instrument) -> None:
+    price, ten_minutes_ago = Decimal("1.20000"), int(time.time()) // 60 * 60 - 600
+    bars.write(eurusd, [Bar(ten_minutes_ago, price, price, price, price, Decimal(1))])
+    factories.quote("EURUSD", price, price, at_ms=ten_minutes_ago * 1000)
+    with feed_in_a_thread():
+        eventually(lambda: len(logged()["EURUSD"]) > 2, "prices come")
+        eventually(OpenBar.objects.exists, "bars are built")
+    columns = bars.history(eurusd, "1", 0, int(time.time()))
+    assert columns.t == list(range(ten_minutes_ago, columns.t[-1] + 1, 60))
+    assert columns.t[-1] >= ten_minutes_ago + 600
+    assert columns.o[1] == 1.2
+    assert abs(columns.o[-1] - columns.c[-2]) < 0.001
+
+
+@pytest.mark.django_db(transaction=True)
+def test_in_production_bars_are_built_but_no_prices_made(eurusd: Instrument, empty_redis: redis.Redis) -> None:
+    factories.quote("EURUSD", "1.10000", "1.10010")
+    with running("manage.py", "run_feed", ENVIRONMENT="production"):
+        eventually(OpenBar.objects.exists, "bars are built")
+        eventually(lambda: empty_redis.get("alive:feed"), "the feed says that it is alive")
+    assert len(logged()["EURUSD"]) == 1
+
+
+@pytest.mark.django_db(transaction=True)
 def test_a_feed_that_is_killed_goes_on_where_it_was(
     eurusd: Instrument, btcusdt: Instrument, empty_redis: redis.Redis
 ) -> None:

@@ -307,6 +307,11 @@ def test_an_unknown_symbol_and_a_missing_date_are_refused(rows: Rows) -> None:
         run(rows(""), "BTCUSDT", "lean-crypto-trade-minute")
 
 
+def test_a_date_that_is_none_is_refused(rows: Rows) -> None:
+    with pytest.raises(CommandError, match=r"8\.5\.2014 is not a day like 2014-05-08"):
+        run(rows(""), "BTCUSDT", "csv", "8.5.2014")
+
+
 def test_volume_of_float_sums_is_rounded_to_what_can_be_traded(rows: Rows) -> None:
     instrument = factories.instrument("BTCUSDT")
     run(rows("0,1,1,1,1,33.35399601000002\n"), "BTCUSDT", "lean-crypto-trade-minute", "2018-04-05")

@@ -1,6 +1,7 @@
 """TradingView's sessions in local time: SES-1 … SES-10, holidays, summer time."""
 
 from datetime import UTC, date, datetime, time, timedelta
+from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -12,6 +13,8 @@ from marketdata.models import Holiday
 from marketdata.sessions import TIMEZONES, Calendar, NeverOpens, Session, load_holidays, parse_hours, validate_timezone
 
 NEW_YORK = "America/New_York"
+CHATHAM = "Pacific/Chatham"
+BY_DAY = "0900-1700:23456|1000-1400:17"
 
 
 def utc(text: str) -> datetime:
@@ -42,14 +45,14 @@ def utc(text: str) -> datetime:
         ("24x7", "Etc/UTC", "2026-11-28 23:59:59", True, "2026-11-28", "2026-11-28 23:59:59", "2026-11-29 00:00"),
         ("24x7", "Asia/Tokyo", "2026-11-28 15:00:00", True, "2026-11-29", "2026-11-28 15:00", "2026-11-29 15:00"),
         # different hours on different days
-        ("0900-1700:23456|1000-1400:17", "Etc/UTC", "2026-11-28 09:30", False, "2026-11-28", "2026-11-28 10:00", "2026-11-28 14:00"),
-        ("0900-1700:23456|1000-1400:17", "Etc/UTC", "2026-11-29 13:59", True, "2026-11-29", "2026-11-29 13:59", "2026-11-29 14:00"),
+        (BY_DAY, "Etc/UTC", "2026-11-28 09:30", False, "2026-11-28", "2026-11-28 10:00", "2026-11-28 14:00"),
+        (BY_DAY, "Etc/UTC", "2026-11-29 13:59", True, "2026-11-29", "2026-11-29 13:59", "2026-11-29 14:00"),
         # to midnight, written either way: the last minute is in the day before
         ("1800-2400:6", "Etc/UTC", "2026-11-27 23:59", True, "2026-11-27", "2026-11-27 23:59", "2026-11-28 00:00"),
         ("1800-0000:6", "Etc/UTC", "2026-11-27 23:59", True, "2026-11-27", "2026-11-27 23:59", "2026-11-28 00:00"),
         ("0000-0000:6", "Etc/UTC", "2026-11-27 00:00", True, "2026-11-27", "2026-11-27 00:00", "2026-11-28 00:00"),
-        # a zone that is three quarters of an hour off
-        ("1000-1645", "Pacific/Chatham", "2026-11-22 20:15", True, "2026-11-23", "2026-11-22 20:15", "2026-11-23 03:00"),
+        # a zone that is three quarters of an hour off UTC
+        ("1000-1645", CHATHAM, "2026-11-22 20:15:00", True, "2026-11-23", "2026-11-22 20:15", "2026-11-23 03:00"),
     ],
 )  # fmt: skip
 def test_a_session_says_whether_and_when_it_is_open(
@@ -230,7 +233,9 @@ def test_opening_trading_day_and_close_agree_with_each_other(text: str, zone: st
     assert session.is_open(last)
     assert session.trading_day(last) == session.trading_day(span.start) == span.trading_day
     if not session.is_open(at):
-        assert not session.is_open(span.start - timedelta(microseconds=1)) or span.start - timedelta(microseconds=1) < at
+        assert (
+            not session.is_open(span.start - timedelta(microseconds=1)) or span.start - timedelta(microseconds=1) < at
+        )
 
 
 @given(zone=zones, at=moments)
@@ -245,7 +250,7 @@ def test_a_market_that_never_closes_is_always_open_and_its_day_is_the_local_one(
 def test_spans_of_following_days_do_not_overlap(text: str, zone: str, day: date) -> None:
     session = Session.parse(text, zone)
     spans = [span for n in range(9) if (span := session.span_of(day + timedelta(days=n)))]
-    assert all(one.end <= other.start for one, other in zip(spans, spans[1:], strict=False))
+    assert all(one.end <= other.start for one, other in pairwise(spans))
     for span in spans:
         minutes = list(session.minutes(span.trading_day))
         assert minutes[0] == span.start

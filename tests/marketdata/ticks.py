@@ -12,7 +12,9 @@ from marketdata.ticklog import Tick
 START = 1_624_797_120  # 2021-06-27 12:32 UTC, a Sunday
 
 
-def quote(second: float, bid: str, ask: str | None = None, *, symbol: str = "EURUSD", lane: str = "", seq: int = 0) -> Tick:
+def quote(
+    second: float, bid: str, ask: str | None = None, *, symbol: str = "EURUSD", lane: str = "", seq: int = 0
+) -> Tick:
     """A quote so many seconds after START; the ask is the bid unless given."""
     time_ms = int((START + second) * 1000)
     return Tick(symbol=symbol, time_ms=time_ms, bid=Decimal(bid), ask=Decimal(ask or bid), lane=lane, seq=seq)

@@ -17,6 +17,7 @@ from trading.orders import Ticket
 from trading.states import OrderStatus
 
 D = Decimal
+ZERO = Decimal(0)
 
 
 @pytest.fixture
@@ -55,7 +56,7 @@ def test_a_market_order_is_placing_then_filled_at_the_ask(account: Account) -> N
         EventKind.ACKNOWLEDGED,
         EventKind.EXECUTED,
     ]
-    assert order.events.last().ask == D("1.1001")
+    assert order.events.latest("pk").ask == D("1.1001")
 
 
 def test_retry_with_same_request_id_returns_the_first_order(account: Account) -> None:
@@ -74,12 +75,12 @@ def test_two_accounts_may_use_the_same_request_id(account: Account) -> None:
 
 def test_a_limit_order_rests_until_the_market_comes(account: Account) -> None:
     order = desk.fill(account, "buy", "10000", limit="1.09")
-    assert (order.status, order.filled_qty, order.held) == (OrderStatus.WORKING, 0, D("218.00"))
+    assert (order.status, order.filled_qty, order.held) == (OrderStatus.WORKING, ZERO, D("218.00"))
     factories.quote("EURUSD", "1.0898", "1.0899")
     orders.modify(account.pk, order.pk, qty=D(10000))
     desk.drain(account)
     order.refresh_from_db()
-    assert (order.status, order.avg_price, order.held) == (OrderStatus.FILLED, D("1.0899"), 0)
+    assert (order.status, order.avg_price, order.held) == (OrderStatus.FILLED, D("1.0899"), ZERO)
 
 
 def test_a_marketable_limit_fills_at_once_at_the_better_price(account: Account) -> None:
@@ -141,7 +142,7 @@ def test_cancelling_releases_what_the_order_held(account: Account) -> None:
     assert valuation.value(account).free == D("99790.00")
     orders.cancel(account.pk, order.pk)
     order.refresh_from_db()
-    assert (order.status, order.held) == (OrderStatus.CANCELLED, 0)
+    assert (order.status, order.held) == (OrderStatus.CANCELLED, ZERO)
     assert order.final_at is not None
     assert valuation.value(account).free == D(100_000)
 
@@ -179,7 +180,7 @@ def test_modifying_changes_price_quantity_and_what_is_held(account: Account) -> 
     orders.modify(account.pk, order.pk, qty=D(20000), limit_price=D("1.06"))
     order.refresh_from_db()
     assert (order.qty, order.limit_price, order.held) == (D(20000), D("1.06"), D("424.00"))
-    assert order.events.last().details == {"old_qty": "10000", "old_limit_price": "1.05"}
+    assert order.events.latest("pk").details == {"old_qty": "10000", "old_limit_price": "1.05"}
 
 
 def test_modifying_without_a_price_leaves_it(account: Account) -> None:
@@ -197,7 +198,7 @@ def test_a_partly_filled_order_cannot_shrink_below_what_is_filled(account: Accou
     assert str(refusal.value) == "The quantity cannot be lower than the 3000 already filled."
     orders.modify(account.pk, order.pk, qty=D(3000))
     order.refresh_from_db()
-    assert (order.status, order.held) == (OrderStatus.FILLED, 0)
+    assert (order.status, order.held) == (OrderStatus.FILLED, ZERO)
 
 
 def test_modifying_is_refused_when_the_margin_is_not_there(account: Account) -> None:
@@ -293,7 +294,7 @@ def test_a_halted_instrument_takes_no_orders_and_fills_none(account: Account) ->
     refused(Reason.INSTRUMENT_HALTED, account, "buy", "1000")
     desk.drain(account)
     waiting.refresh_from_db()
-    assert (waiting.status, waiting.filled_qty) == (OrderStatus.WORKING, 0)
+    assert (waiting.status, waiting.filled_qty) == (OrderStatus.WORKING, ZERO)
 
 
 @time_machine.travel(datetime(2026, 11, 21, 15, 0, tzinfo=UTC), tick=True)  # a Saturday
@@ -303,7 +304,7 @@ def test_a_closed_market_takes_resting_orders_only(db: None) -> None:
     refusal = refused(Reason.MARKET_CLOSED, account, "buy", "10", "AAPL")
     assert str(refusal) == "The market for AAPL is closed. It opens again at 2026-11-23 14:30 UTC."
     order = desk.fill(account, "buy", "10", "AAPL", limit="210")
-    assert (order.status, order.filled_qty) == (OrderStatus.WORKING, 0)
+    assert (order.status, order.filled_qty) == (OrderStatus.WORKING, ZERO)
 
 
 # --- positions --------------------------------------------------------------------------------------------------------
@@ -322,7 +323,7 @@ def test_a_net_position_grows_shrinks_and_closes(account: Account) -> None:
     assert (position.qty, position.realized_pl, position.margin) == (D(30000), D("14.00"), D("660.96"))
     desk.fill(account, "sell", "30000")
     position.refresh_from_db()
-    assert (position.qty, position.realized_pl, position.margin) == (0, D("56.00"), 0)
+    assert (position.qty, position.realized_pl, position.margin) == (ZERO, D("56.00"), ZERO)
     assert position.closed_at is not None
     assert account.balances.get().total == D("100056.00")
 
@@ -331,7 +332,7 @@ def test_an_order_larger_than_the_position_turns_it(account: Account) -> None:
     desk.fill(account, "buy", "10000")
     order = desk.fill(account, "sell", "25000")
     old, new = Position.objects.order_by("pk")
-    assert (old.qty, old.realized_pl) == (0, D("-1.00"))
+    assert (old.qty, old.realized_pl) == (ZERO, D("-1.00"))
     assert (new.side, new.qty, new.avg_price) == ("sell", D(15000), D("1.1"))
     fills = order.executions.get().position_fills.order_by("pk")
     assert [(fill.position_id, fill.qty, fill.is_close) for fill in fills] == [
@@ -375,7 +376,7 @@ def test_a_position_is_closed_in_parts_and_then_wholly(db: None, profile: Profil
     positions.close(account.pk, position.pk, request_id="c2")
     desk.drain(account)
     position.refresh_from_db()
-    assert (position.qty, position.realized_pl) == (0, D("-1.00"))
+    assert (position.qty, position.realized_pl) == (ZERO, D("-1.00"))
 
 
 def test_a_position_being_closed_is_not_closed_twice(account: Account) -> None:
@@ -507,7 +508,7 @@ def test_spot_buys_one_asset_with_the_other_and_pays_the_fee(spot: Account) -> N
     order.refresh_from_db()
     execution = order.executions.get()
     assert (execution.commission, execution.commission_currency_id) == (D("30.005"), "USDT")
-    assert balances(spot) == {"BTC": (D("1.5"), 0), "USDT": (D("19964.995"), 0)}
+    assert balances(spot) == {"BTC": (D("1.5"), ZERO), "USDT": (D("19964.995"), ZERO)}
 
 
 def test_spot_sells_and_pays_the_fee_from_what_it_receives(spot: Account) -> None:
@@ -515,7 +516,7 @@ def test_spot_sells_and_pays_the_fee_from_what_it_receives(spot: Account) -> Non
     assert balances(spot)["BTC"] == (D(1), D("0.25"))
     desk.drain(spot)
     order.refresh_from_db()
-    assert balances(spot) == {"BTC": (D("0.75"), 0), "USDT": (D("64985"), 0)}  # 15,000 − 15
+    assert balances(spot) == {"BTC": (D("0.75"), ZERO), "USDT": (D("64985"), ZERO)}  # 15,000 − 15
 
 
 def test_the_fee_in_the_received_asset_is_taken_from_the_coin(spot: Account) -> None:
@@ -523,14 +524,14 @@ def test_the_fee_in_the_received_asset_is_taken_from_the_coin(spot: Account) -> 
     order = desk.fill(spot, "buy", "0.5", "BTCUSDT")
     execution = order.executions.get()
     assert (execution.commission, execution.commission_currency_id) == (D("0.0005"), "BTC")
-    assert balances(spot) == {"BTC": (D("1.4995"), 0), "USDT": (D("19995"), 0)}
+    assert balances(spot) == {"BTC": (D("1.4995"), ZERO), "USDT": (D("19995"), ZERO)}
 
 
 def test_a_resting_spot_order_reserves_and_its_cancel_releases(spot: Account) -> None:
     order = desk.fill(spot, "buy", "0.5", "BTCUSDT", limit="50000")
     assert balances(spot)["USDT"] == (D(50_000), D("25025"))
     orders.cancel(spot.pk, order.pk)
-    assert balances(spot)["USDT"] == (D(50_000), 0)
+    assert balances(spot)["USDT"] == (D(50_000), ZERO)
 
 
 def test_what_is_reserved_cannot_be_spent_again(spot: Account) -> None:
@@ -554,7 +555,7 @@ def test_a_spot_buy_that_the_market_ran_away_from_is_cancelled_not_overdrawn(db:
     desk.drain(account)
     order.refresh_from_db()
     assert (order.status, order.reason) == (OrderStatus.CANCELLED, Reason.HELD_TOO_SMALL)
-    assert balances(account) == {"USDT": (D(62_000), 0)}
+    assert balances(account) == {"USDT": (D(62_000), ZERO)}
 
 
 def test_a_partly_filled_spot_order_reserves_for_the_rest(spot: Account) -> None:

@@ -58,9 +58,10 @@ def test_the_database_refuses_to_rewrite_the_record(db: None, statement: str) ->
 
 def test_the_database_refuses_to_truncate_the_record(transactional_db: None) -> None:
     factories.account()
-    with pytest.raises(Error, match="Cannot truncate"), transaction.atomic(), connection.cursor() as cursor:
+    with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SET LOCAL backoffice.allow_truncate = 'off'")
-        cursor.execute("TRUNCATE accounts_posting")
+        with pytest.raises(Error, match="Cannot truncate"), transaction.atomic():
+            cursor.execute("TRUNCATE accounts_posting")
 
 
 def test_the_database_refuses_a_second_order_of_a_request(db: None) -> None:

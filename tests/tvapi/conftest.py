@@ -29,9 +29,12 @@ def tv(trader: User) -> TradingView:
 def faults() -> Iterator[list[logging.LogRecord]]:
     """The faults of ours that answers hid. A test that expects one clears the list."""
     records: list[logging.LogRecord] = []
-    handler = logging.Handler()
-    handler.emit = records.append  # type: ignore[method-assign]
-    logger = logging.getLogger("tvapi.exceptions")
+
+    class Keep(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            records.append(record)
+
+    handler, logger = Keep(), logging.getLogger("tvapi.exceptions")
     logger.addHandler(handler)
     yield records
     logger.removeHandler(handler)

@@ -1,9 +1,10 @@
-"""The contract as a test reads it: which schema of `openapi.yaml` an answer must fit, and a client that checks each one."""
+"""The contract as a test reads it: which schema of `openapi.yaml` an answer must fit, and a client that checks it."""
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
@@ -13,19 +14,18 @@ from urllib.parse import urlencode
 import yaml
 from django.test import Client
 from jsonschema import Draft202012Validator
-from referencing import Registry, Resource
+from referencing import Registry
 from referencing.jsonschema import DRAFT202012
 
+from accounts.models import User
 from tests import factories
 
 DOCUMENT = yaml.safe_load((Path(__file__).parents[2] / "tvapi" / "openapi.yaml").read_text())
 FORM = "application/x-www-form-urlencoded"
 ORIGIN = "https://www.tradingview.com"
 _URI = "urn:openapi"
-_registry: Registry = Registry().with_resource(_URI, Resource(contents=DOCUMENT, specification=DRAFT202012))
-_templates = {
-    path: re.compile(re.sub(r"\\{\w+\\}", "[^/]*", re.escape(path))) for path in DOCUMENT["paths"]
-}
+_registry: Registry = Registry().with_resource(_URI, DRAFT202012.create_resource(DOCUMENT))
+_templates = {path: re.compile(re.sub(r"\\{\w+\\}", "[^/]*", re.escape(path))) for path in DOCUMENT["paths"]}
 
 
 @cache
@@ -68,13 +68,13 @@ class TradingView:
     def get(self, path: str, **query: object) -> Any:
         return self.send("GET", _with(path, query))[1]
 
-    def post(self, path: str, form: dict[str, object] | None = None, **query: object) -> Any:
+    def post(self, path: str, form: Mapping[str, object] | None = None, **query: object) -> Any:
         return self.send("POST", _with(path, query), urlencode(form or {}))[1]
 
-    def put(self, path: str, form: dict[str, object], **query: object) -> Any:
+    def put(self, path: str, form: Mapping[str, object], **query: object) -> Any:
         return self.send("PUT", _with(path, query), urlencode(form))[1]
 
-    def delete(self, path: str, form: dict[str, object] | None = None, **query: object) -> Any:
+    def delete(self, path: str, form: Mapping[str, object] | None = None, **query: object) -> Any:
         return self.send("DELETE", _with(path, query), urlencode(form or {}))[1]
 
     def d(self, path: str, **query: object) -> Any:
@@ -84,7 +84,7 @@ class TradingView:
         return answer["d"]
 
 
-def client_of(user: factories.User) -> TradingView:
+def client_of(user: User) -> TradingView:
     """A client logged in as this user."""
     return TradingView(factories.token(user))
 
@@ -95,5 +95,5 @@ def refused(answer: dict[str, Any]) -> str:
     return str(answer["errmsg"])
 
 
-def _with(path: str, query: dict[str, object]) -> str:
+def _with(path: str, query: Mapping[str, object]) -> str:
     return f"{path}?{urlencode(query)}" if query else path

@@ -197,7 +197,7 @@ def test_unknown_and_foreign_orders_are_refused_in_the_same_words(tv, account, m
         _status, answer = tv.send(method, f"/accounts/FX/orders/{order_id}", "qty=20000")
         assert refused(answer) == "There is no such order.", order_id
     foreign.refresh_from_db()
-    assert (foreign.status, foreign.qty) == ("placing", 10000)
+    assert (foreign.status, foreign.qty) == ("placing", Decimal(10000))
 
 
 def test_nobody_changes_an_order_through_its_owners_account(account, place):
@@ -209,12 +209,14 @@ def test_nobody_changes_an_order_through_its_owners_account(account, place):
     assert account.orders.get().status == "placing"
 
 
-@pytest.mark.parametrize("form", [{}, {"qty": "x"}, {"qty": "10000", "stopLoss": "1.0"}, {"qty": "10000", "durationType": "day"}])
+@pytest.mark.parametrize(
+    "form", [{}, {"qty": "x"}, {"qty": "10000", "stopLoss": "1"}, {"qty": "10000", "durationType": "day"}]
+)
 def test_refused_modification_changes_nothing(tv, account, place, form):
     order_id = place(LIMIT)
     refused(tv.put(f"/accounts/FX/orders/{order_id}", form))
     order = account.orders.get()
-    assert (order.qty, order.limit_price, order.revision) == (10000, Decimal("1.09"), 0)
+    assert (order.qty, order.limit_price, order.revision) == (Decimal(10000), Decimal("1.09"), 0)
 
 
 def test_rejected_order_carries_its_reason_in_the_language_asked_for(tv, account, time_machine):

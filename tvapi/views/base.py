@@ -9,6 +9,7 @@ from typing import Any, cast
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.utils import translation
+from django.utils.translation import gettext_lazy as _
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -16,7 +17,7 @@ from rest_framework.views import APIView
 
 from accounts.models import ACCOUNT_NUMBER_PATTERN, Account, User
 from tvapi import forms, locales, parsers
-from tvapi.exceptions import unknown_account
+from tvapi.exceptions import Refused, unknown_account
 
 METHODS_WITH_BODY = frozenset({"POST", "PUT", "DELETE", "PATCH"})
 BIGGEST_ID = 2**63 - 1
@@ -34,12 +35,18 @@ class WireView(APIView):
             response = super().dispatch(request, *args, **kwargs)
             response["Content-Language"] = translation.get_language() or locales.ENGLISH
             response["Cache-Control"] = "no-store"
-            return cast(Response, response).render()
+            return cast(HttpResponseBase, cast(Response, response).render())
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
         self.query = parsers.query(request._request)
-        self.form = request.data if request.method in METHODS_WITH_BODY else {}
+        self.form = self._read_body(request) if request.method in METHODS_WITH_BODY else {}
+
+    def _read_body(self, request: Request) -> Mapping[str, str]:
+        if "Transfer-Encoding" in request.headers:
+            # WSGI knows no body without a length: a partial close would lose its amount and close the whole position.
+            raise Refused(_("The request must say how long it is (Content-Length)."))
+        return cast(Mapping[str, str], request.data)
 
     def read_query(self, form: type[serializers.Serializer]) -> dict[str, Any]:
         return forms.read(form, self.query)
@@ -53,7 +60,7 @@ class WireView(APIView):
         return cast(User, self.request.user)
 
     def account(self, number: str) -> Account:
-        """The user's own account. Raises Refused in the same words for another's as for one that does not exist (ACC-3)."""
+        """The user's own account. Raises Refused, in the same words for another's as for an unknown one (ACC-3)."""
         if re.fullmatch(ACCOUNT_NUMBER_PATTERN, number):
             mine = Account.objects.of_user(self.user).select_related("group", "currency", "client")
             if account := mine.filter(number=number).first():

@@ -65,7 +65,7 @@ class HistoryView(WireView):
 
 
 class StreamingView(WireView):
-    """A request for the stream that reaches Django: without a token it gets 401, else the stream is served elsewhere."""
+    """A request for the stream that reaches Django: without a token it gets 401; the stream is served elsewhere."""
 
     def get(self, request: Request) -> Response:
         raise Refused(_("The stream of prices is not served at this address."))

@@ -19,7 +19,7 @@ from tvapi.views.base import WireView, ok
 
 
 class QuotesView(WireView):
-    """One element for each symbol asked for, in that order (QTE-2); a symbol without a price has one that says so (QTE-3)."""
+    """One element for each symbol asked for, in that order (QTE-2); one without a price says so (QTE-3)."""
 
     def get(self, request: Request) -> Response:
         query = self.read_query(forms.QuotesQuery)

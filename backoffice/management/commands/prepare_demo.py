@@ -8,7 +8,7 @@ from django.db.migrations.executor import MigrationExecutor
 from backoffice.launcher import step
 from backoffice.processes import wait_until
 
-DATABASE_SECONDS = 60
+DATABASE_SECONDS = 120
 
 
 class Command(BaseCommand):

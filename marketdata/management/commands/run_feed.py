@@ -2,6 +2,7 @@ import signal
 import threading
 from typing import Any
 
+from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 
 from marketdata import simulator
@@ -9,7 +10,7 @@ from marketdata.feed import Feed
 
 
 class Command(BaseCommand):
-    help = "Write the simulator's prices and build bars of all prices, until told to stop (SIGTERM or Ctrl-C)."
+    help = "Build bars of all prices, and outside production write the simulator's, until told to stop (SIGTERM or Ctrl-C)."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--seed", type=int, default=simulator.SEED, help="of the simulator's random walks")
@@ -18,5 +19,6 @@ class Command(BaseCommand):
         stop = threading.Event()
         for signum in (signal.SIGTERM, signal.SIGINT):
             signal.signal(signum, lambda *_: stop.set())
-        if not Feed(options["seed"]).run(stop):
+        feed = Feed(seed=options["seed"], simulates=not settings.IS_PRODUCTION)
+        if not feed.run(stop):
             raise SystemExit(1)
