@@ -87,7 +87,7 @@ class Simulation:
         return appended
 
     def catch_up(self, now_ms: int) -> None:
-        """Make up bars for the minutes in which nobody wrote prices, so that there is no hole (DQ-4), and go on from them.
+        """Make up bars for the minutes in which nobody wrote prices, and go on from them: no holes (DQ-4).
 
         Instruments without any bars are left to the seeding. Raises `django.db.Error`; then call it again.
         """
@@ -199,7 +199,7 @@ class Loop(threading.Thread):
 
 
 class Feed:
-    """One feed process: the bar builder and, unless told otherwise, the simulation, each in a thread, under one lease."""
+    """One feed process: bar builder and, unless told otherwise, simulation, each in a thread, under one lease."""
 
     def __init__(self, *, seed: int = simulator.SEED, simulates: bool = True) -> None:
         self._lease = Lease("feed", LEASE_SECONDS)

@@ -31,8 +31,8 @@ def chromium() -> Iterator[Browser]:
     path = installed_chromium()
     if path is None and "CI" not in os.environ:
         pytest.skip("There is no Chromium: install Debian's package chromium.")
-    # Playwright keeps an event loop in this thread, in which Django would refuse to use the database. Nothing runs in it
-    # while a test does.
+    # Playwright keeps an event loop in this thread, in which Django would refuse to use the database. Nothing runs in
+    # it while a test does.
     os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "1"
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
@@ -51,11 +51,17 @@ def context(chromium: Browser, live_server: Any) -> Iterator[BrowserContext]:
 @pytest.fixture
 def page(context: BrowserContext, live_server: Any) -> Iterator[Page]:
     """A tab. At the end of the test it must have asked our server only, got answers, and met no fault in a script."""
-    page, troubles = context.new_page(), []
-    page.on("request", lambda request: _is_ours(request.url, live_server.url) or troubles.append(request.url))
-    page.on("response", lambda answer: answer.status < 400 or troubles.append(f"{answer.status} {answer.url}"))
-    page.on("pageerror", lambda error: troubles.append(str(error)))
-    page.on("console", lambda line: line.type != "error" or troubles.append(line.text))
+    page = context.new_page()
+    troubles: list[str] = []
+
+    def check(is_fine: bool, trouble: str) -> None:
+        if not is_fine:
+            troubles.append(trouble)
+
+    page.on("request", lambda request: check(_is_ours(request.url, live_server.url), request.url))
+    page.on("response", lambda answer: check(answer.status < 400, f"{answer.status} {answer.url}"))
+    page.on("pageerror", lambda error: check(False, str(error)))
+    page.on("console", lambda line: check(line.type != "error", line.text))
     yield page
     assert troubles == []
 

@@ -6,6 +6,7 @@ from decimal import Decimal
 
 import pytest
 from django.core.management import CommandError, call_command
+from pytest_django import Settings
 
 from marketdata import holds, quotes, ticklog
 from marketdata.models import Instrument
@@ -115,3 +116,10 @@ def test_nothing_given_is_refused(given: Callable[[str], None]) -> None:
     given("\n")
     with pytest.raises(CommandError, match="No price was given"):
         call_command("set_quote")
+
+
+def test_production_sets_no_prices_by_hand(settings: Settings) -> None:
+    settings.IS_PRODUCTION = True
+    with pytest.raises(CommandError, match="nothing in production"):
+        call_command("set_quote", "EURUSD", "1.1", "1.2")
+    assert latest("EURUSD") is None

@@ -10,7 +10,7 @@ from marketdata.feed import Feed
 
 
 class Command(BaseCommand):
-    help = "Build bars of all prices, and outside production write the simulator's, until told to stop (SIGTERM or Ctrl-C)."
+    help = "Build bars of all prices, and write the simulator's (not in production), until told to stop."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--seed", type=int, default=simulator.SEED, help="of the simulator's random walks")

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from decimal import Decimal, InvalidOperation
 from typing import Any, NamedTuple
 
+from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils.translation import gettext as _
 
@@ -26,9 +27,9 @@ class SetPrice(NamedTuple):
 
 class Command(BaseCommand):
     help = (
-        "Sets the bid and ask of a symbol, and keeps the simulator off it for a while. Several prices are read from the "
-        "standard input as lines SYMBOL BID ASK; a wrong line refuses all of them. A later price replaces the hold of "
-        "an earlier one. When a hold ends the simulator goes on from the price held."
+        "Sets the bid and ask of a symbol, and keeps the simulator off it for a while. Several prices are read from "
+        "the standard input as lines SYMBOL BID ASK; a wrong line refuses all of them. A later price replaces the "
+        "hold of an earlier one. When a hold ends the simulator goes on from the price held. Not in production."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -43,6 +44,8 @@ class Command(BaseCommand):
         )
 
     def handle(self, *_args: Any, **options: Any) -> None:
+        if settings.IS_PRODUCTION:
+            raise CommandError(_("set_quote is for demonstrations and tests; it does nothing in production."))
         hold_seconds = _hold_seconds(options["hold"])
         lines = [options["price"]] if options["price"] else [line.split() for line in sys.stdin if line.strip()]
         for price in _parse(lines):
