@@ -79,6 +79,7 @@ class Simulation:
         if now_ms >= self._refresh_at_ms:
             self._refresh_at_ms = now_ms + REFRESH_MS
             self._refresh(now_ms)
+            self._show_closed(now_ms)
         due = self._due(now_ms)
         made, following = self._make(due, now_ms)
         appended = len(ticklog.append(made, following=following))
@@ -116,6 +117,19 @@ class Simulation:
             known = self._played.get(market.symbol)
             last = known.last if known else simulator.last_close(instrument, now) or simulator.beginning(market)
             yield Played(instrument, market, last, span, known.due_ms if known else 0)
+
+    def _show_closed(self, now_ms: int) -> None:
+        """Give closed markets the quote of their last price where they have none, or one from before it."""
+        now = _moment(now_ms)
+        closed = [each for each in self._played.values() if each.last.time_ms and not each.is_open(now)]
+        state = holds.state([each.market.symbol for each in closed])
+        behind = {
+            each.market.symbol: (simulator.closing_tick(each.market, each.last), _version(quote))
+            for each, (quote, _hold) in zip(closed, state, strict=True)
+            if quote is None or quote.tick.time_ms < each.last.time_ms
+        }
+        following = {symbol: version for symbol, (_tick, version) in behind.items()}
+        ticklog.append([tick for tick, _version in behind.values()], following=following)
 
     def _due(self, now_ms: int) -> list[Played]:
         now = _moment(now_ms)
