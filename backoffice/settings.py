@@ -50,7 +50,8 @@ STREAM_PORT = _port("STREAM_PORT", HTTP_PORT + 1)
 # Which part of the system an ASGI process is: `stream` where a balancer separates the endless responses, else `web`.
 PART = env.str("PART", default="web")
 WEB_THREADS = env.int("WEB_THREADS", default=8)  # of each ASGI process; each keeps a database connection
-ASGI_HANDLERS = ["tvapi.streaming.handle"]  # asynchronous functions that are asked before Django, see backoffice.asgi
+# Asynchronous functions that are asked before Django, see backoffice.asgi.
+ASGI_HANDLERS = ["tvapi.streaming.handle", "tvapi.account_streams.handle"]
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["*"] if IS_LOCAL else [])
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 
@@ -182,6 +183,8 @@ CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BEAT_SCHEDULE = {
     "worker-heartbeat": {"task": "backoffice.tasks.heartbeat", "schedule": 5.0, "options": {"expires": 5}},
     "sweep-orders": {"task": "trading.tasks.sweep", "schedule": 5.0, "options": {"expires": 5}},
+    "expire-orders": {"task": "trading.tasks.expire", "schedule": 1.0, "options": {"expires": 1}},
+    "forget-confirmations": {"task": "trading.tasks.forget_confirmations", "schedule": 600.0},
 }
 
 # --- languages --------------------------------------------------------------------------------------------------------

@@ -258,12 +258,12 @@ async def handle(scope: Scope, receive: Receive, send: Send) -> bool:
         await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
         await send({"type": "http.response.body", "body": b"", "more_body": True})
         ends = {
-            "gone": _disconnection(receive),
-            "written": _write(subscription, send),
+            "gone": disconnection(receive),
+            "written": write(subscription, send),
             "overrun": subscription.overrun.wait(),
             "stopping": scope["stopping"].wait(),
         }
-        ended = await _first_of(ends)
+        ended = await first_of(ends)
     if "written" in ended:
         logger.info("A reader of the stream has gone in the middle of a line.")
     elif "overrun" in ended:
@@ -275,11 +275,17 @@ async def handle(scope: Scope, receive: Receive, send: Send) -> bool:
 
 async def _is_known(headers: Iterable[tuple[bytes, bytes]]) -> bool:
     """Whether there is one bearer token, and it is good."""
+    token = bearer(headers)
+    return token is not None and await sync_to_async(_has_user)(token)
+
+
+def bearer(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
+    """The one bearer token of a request."""
     given = [value.decode("latin-1") for name, value in headers if name.lower() == b"authorization"]
     if len(given) != 1:
-        return False
+        return None
     scheme, _, token = given[0].strip().partition(" ")
-    return scheme.lower() == "bearer" and await sync_to_async(_has_user)(token.strip())
+    return token.strip() if scheme.lower() == "bearer" else None
 
 
 def _has_user(token: str) -> bool:
@@ -290,12 +296,12 @@ def _has_user(token: str) -> bool:
         return False  # Django will meet the same fault, and knows what to say
 
 
-async def _disconnection(receive: Receive) -> None:
+async def disconnection(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
 
 
-async def _write(subscription: Subscription, send: Send) -> None:
+async def write(subscription: Subscription, send: Send) -> None:
     while True:
         chunk = await subscription.chunks.get()
         while not subscription.chunks.empty():
@@ -303,7 +309,7 @@ async def _write(subscription: Subscription, send: Send) -> None:
         await send({"type": "http.response.body", "body": chunk, "more_body": True})
 
 
-async def _first_of(endings: Mapping[str, Awaitable[Any]]) -> set[str]:
+async def first_of(endings: Mapping[str, Awaitable[Any]]) -> set[str]:
     """Wait until one of them is over, end the others, and return the names of those that were over."""
     tasks = {asyncio.ensure_future(awaitable): name for name, awaitable in endings.items()}
     try:

@@ -7,15 +7,18 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+from django.utils.translation import gettext_lazy as _
+
 from accounts.choices import Profile
-from accounts.models import Account
+from accounts.models import Account, TradingConditions
 from marketdata.bars import Columns
 from marketdata.choices import InstrumentState, Shortability, SymbolType
 from marketdata.models import Instrument, SymbolMapping
 from marketdata.quotes import Quote
-from trading.choices import DurationType, OrderType
+from trading.choices import DurationType, OrderType, ParentType
 from trading.errors import sentence
 from trading.models import Execution, Order, Position
+from trading.previews import Preview
 from trading.states import OrderStatus
 from trading.tradables import Tradable
 from trading.valuation import SpotValue
@@ -37,25 +40,33 @@ def config() -> dict[str, Any]:
     """For all accounts; a spot account replaces its account manager (CFG-1)."""
     return {
         **account_manager.configuration(Profile.FX_NETTING),
-        "durations": [
-            {
-                "id": DurationType.GTC,
-                "title": DurationType.GTC.label,
-                "default": True,
-                "supportedOrderTypes": [OrderType.LIMIT, OrderType.STOP],
-            }
-        ],
+        "durations": [_duration(duration) for duration in DurationType],
         "pullingInterval": PULLING_INTERVAL,
     }
 
 
-def account(account: Account) -> dict[str, Any]:
+def _duration(duration: DurationType) -> dict[str, Any]:
+    """As the ticket offers it (CFG-9, CFG-10). What never rests is no duration for orders that wait for their stop."""
+    resting = [OrderType.LIMIT, OrderType.STOP, OrderType.STOP_LIMIT]
+    wire: dict[str, Any] = {
+        "id": duration,
+        "title": duration.label,
+        "supportedOrderTypes": [OrderType.LIMIT] if duration.is_immediate else resting,
+    }
+    if duration is DurationType.GTC:
+        wire["default"] = True
+    if duration is DurationType.GTD:
+        wire |= {"hasDatePicker": True, "hasTimePicker": True}
+    return wire
+
+
+def account(account: Account, conditions: TradingConditions) -> dict[str, Any]:
     wire: dict[str, Any] = {
         "id": account.number,
         "name": account.name,
         "type": account.type,
         "currency": account.currency_id,
-        "config": flags(account.profile),
+        "config": flags(account.profile, conditions),
         "isVerified": account.client.is_verified,
     }
     if account.currency.sign:
@@ -65,11 +76,10 @@ def account(account: Account) -> dict[str, Any]:
     return wire
 
 
-def flags(profile: Profile) -> dict[str, bool]:
-    """What accounts of this profile can do (ACC-8, ACC-9); a flag not here has the default that fits.
+def flags(profile: Profile, conditions: TradingConditions) -> dict[str, bool]:
+    """What accounts of this profile and group can do (ACC-8, ACC-9); a flag not here has the default that fits.
 
-    `supportModifyBrackets` is left at its default although there are no brackets: false would hide the Modify button. A
-    hedging account has nothing to reverse by an order of double size: that would open another position.
+    A hedging account has nothing to reverse: each trade is closed by itself.
     """
     positions, depth = profile.has_positions, profile in WITH_DEPTH
     return {
@@ -79,9 +89,20 @@ def flags(profile: Profile) -> dict[str, bool]:
         "supportClosePosition": positions,
         "supportPartialClosePosition": positions,
         "supportReversePosition": positions and not profile.is_hedging,
-        "supportMarketBrackets": False,
-        "supportStopLimitOrders": False,
+        "supportNativeReversePosition": positions and not profile.is_hedging,
+        "supportOrderBrackets": True,
+        "supportMarketBrackets": True,
+        "supportPositionBrackets": profile.has_position_brackets,
+        "supportTrailingStop": True,
+        "supportModifyBrackets": True,
+        "supportModifyDuration": True,
+        "supportStopLimitOrders": True,
+        "supportStopOrdersInBothDirections": conditions.stops_both_ways,
+        "supportStopLimitOrdersInBothDirections": conditions.stop_limits_both_ways,
         "supportPartialOrderExecution": True,
+        "supportPlaceOrderPreview": True,
+        "supportModifyOrderPreview": True,
+        "supportTrackLatency": True,
         "supportOrdersHistory": True,
         "supportExecutions": True,
         "supportDOM": depth,
@@ -152,11 +173,43 @@ def order(order: Order) -> dict[str, Any]:
         wire["limitPrice"] = order.limit_price
     if order.stop_price is not None:
         wire["stopPrice"] = order.stop_price
-    if order.type != OrderType.MARKET:
+    if order.type != OrderType.MARKET or order.duration != DurationType.GTC:
         wire["duration"] = {"type": order.duration}
+    if order.duration == DurationType.GTD and order.expires_at:
+        wire["duration"]["datetime"] = seconds(order.expires_at)
+    if order.parent_type:
+        is_of_position = order.parent_type == ParentType.POSITION
+        wire["parentId"] = str(order.closes_id if is_of_position else order.parent_id)
+        wire["parentType"] = order.parent_type
+    if order.trailing_pips is not None:
+        wire |= {"isTrailingStop": True, "trailingStopPips": order.trailing_pips}
     if order.reason:
         kind = "error" if order.status == OrderStatus.REJECTED else "warning"
         wire["message"] = {"type": kind, "text": sentence(order.reason, order.reason_details)}
+    return wire
+
+
+def preview(of: Preview) -> dict[str, Any]:
+    """The confirmation dialog: what TradingView does not show by itself (PRV-3), as text (DIS-18)."""
+    text = account_manager.amount
+    rows = [{"title": _("Price"), "value": text(of.price)}, {"title": _("Value"), "value": text(*of.value)}]
+    rows.append({"title": _("Commission"), "value": text(*of.commission)})
+    if of.held:
+        title = _("Reserved") if of.is_spot else _("Margin")
+        rows.append({"title": title, "value": text(*of.held)})
+    if of.expires_at:
+        rows.append({"title": _("Good till"), "value": f"{of.expires_at:%Y-%m-%d %H:%M} UTC"})
+    sections: list[dict[str, Any]] = [{"header": _("Estimated"), "rows": rows}]
+    outcomes = ((_("Stop loss"), of.at_stop_loss), (_("Take profit"), of.at_take_profit))
+    if results := [{"title": title, "value": text(*result)} for title, result in outcomes if result]:
+        sections.append({"header": _("Result when it is closed by"), "rows": results})
+    wire: dict[str, Any] = {"sections": sections}
+    if of.confirm_id:
+        wire["confirmId"] = of.confirm_id
+    if of.warnings:
+        wire["warnings"] = of.warnings
+    if of.errors:
+        wire["errors"] = of.errors
     return wire
 
 

@@ -13,12 +13,13 @@ from accounts.choices import Profile
 from accounts.models import Account, Balance
 from tests import factories
 from tests.trading import desk
-from trading import books, orders, positions
+from trading import books, orders, positions, triggers
 from trading.choices import OrderType, Side
 from trading.errors import OrderRejected, Reason
 from trading.models import Execution, Order
-from trading.orders import Ticket
 from trading.states import OrderStatus
+from trading.tickets import Ticket
+from trading.triggers import Touch
 
 pytestmark = pytest.mark.django_db(transaction=True)
 D = Decimal
@@ -136,7 +137,7 @@ def test_trigger_and_work_and_cancel_do_not_deadlock() -> None:
     quote = Prices().quote("EURUSD")
     assert quote is not None
     results = together(
-        lambda: orders.trigger({order.pk: quote for order in reversed(resting)}),
+        lambda: triggers.trigger({order.pk: Touch(quote) for order in reversed(resting)}),
         lambda: [orders.modify(account.pk, order.pk, qty=D(2000)) for order in reversed(resting[:5])],
         lambda: [orders.cancel(account.pk, order.pk) for order in resting[5:]],
     )
