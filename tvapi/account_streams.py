@@ -105,9 +105,10 @@ class Desk:
     def reader(self, topic: Topic, token: str) -> Iterator[Reader]:
         reader = Reader(topic, token)
         self._readers.add(reader)
-        self._woken.set()
         if self._task is None or self._task.done():
+            self._woken = asyncio.Event()
             self._task = asyncio.get_running_loop().create_task(self._look_after())
+        self._woken.set()
         try:
             yield reader
         finally:

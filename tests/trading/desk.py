@@ -5,7 +5,10 @@ from decimal import Decimal
 from itertools import count
 from typing import Any
 
+from django.utils import timezone
+
 from accounts.models import Account
+from marketdata.quotes import Quote
 from tests import factories
 from trading import orders
 from trading.choices import DurationType, OrderType, Side
@@ -68,3 +71,10 @@ def market(account: Account, bid: str, ask: str, symbol: str = "EURUSD", **depth
     engine.run_once(block_ms=1)
     engine._save()
     drain(account)
+
+
+def quote_at(symbol: str, price: str) -> Quote:
+    """A book of this moment that has plenty at one price."""
+    level = ((Decimal(price), Decimal(10_000_000)),)
+    now = timezone.now()
+    return Quote(symbol, Decimal(price), Decimal(price), level, level, now, f"{now.timestamp():.6f}-{price}")

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from django.utils import timezone
@@ -28,7 +29,7 @@ def account(db: None) -> Account:
     return factories.account()
 
 
-def refused(reason: Reason, account: Account, *args: str, **fields: object) -> OrderRejected:
+def refused(reason: Reason, account: Account, *args: str, **fields: Any) -> OrderRejected:
     with pytest.raises(OrderRejected) as refusal:
         desk.place(account, *args, **fields)
     assert refusal.value.reason == reason
