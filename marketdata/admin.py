@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from django import forms
 from django.conf import settings
 from django.contrib import admin
 from django.db import models
@@ -14,17 +15,39 @@ from modeltranslation.utils import build_localized_fieldname
 from unfold.decorators import display
 
 from backoffice.admin import LogAdmin, Panel, ReadOnlyAdmin, StaffAdmin, list_url
+from marketdata import definitions
 from marketdata.choices import InstrumentState, MappingState
 from marketdata.models import BarChunk, Holiday, Instrument, LogPosition, OpenBar, SymbolGroup, SymbolMapping
+from marketdata.triggers import MOST_SYMBOLS
 
 DEFAULT_DESCRIPTION = build_localized_fieldname("description", settings.LANGUAGE_CODE)
 DESCRIPTIONS = tuple(build_localized_fieldname("description", code) for code, _language in settings.LANGUAGES)
+
+
+class InstrumentForm(forms.ModelForm):
+    """Looks at the definition as a whole, for those who may change it: halting must not fail for a wrong name."""
+
+    def _post_clean(self) -> None:
+        super()._post_clean()
+        if "pricescale" in self.fields and not self.errors:
+            for name, sentence in definitions.problems(self.instance):
+                self.add_error(name if name in self.fields else None, sentence)
+
+    def clean_symbol_group(self) -> SymbolGroup | None:
+        group: SymbolGroup | None = self.cleaned_data["symbol_group"]
+        if group and group.instruments.exclude(pk=self.instance.pk).count() >= MOST_SYMBOLS:
+            raise forms.ValidationError(
+                _("%(group)s has %(count)d symbols already, and TradingView takes no more."),
+                params={"group": group, "count": MOST_SYMBOLS},
+            )
+        return group
 
 
 @admin.register(Instrument)
 class InstrumentAdmin(StaffAdmin):
     """Whoever may change instruments changes all of them; dealing only their state, support only texts and group."""
 
+    form = InstrumentForm
     list_display = ("symbol", "description", "type", "shown_state", "symbol_group", "quote_currency", "session_regular")
     list_filter = ("state", "type", "symbol_group")
     list_select_related = ("symbol_group",)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from decimal import ROUND_HALF_UP, Decimal
 from functools import cached_property
 
-import pgtrigger
+from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
+from django.core.exceptions import ValidationError
 from django.core.validators import MinValueValidator, RegexValidator
 from django.db import models
 from django.utils.translation import gettext_lazy as _
@@ -14,7 +15,7 @@ from django.utils.translation import gettext_lazy as _
 from backoffice.fields import NumericField, plain
 from marketdata.choices import BarSource, InstrumentState, MappingState, Resolution, Shortability, SymbolType
 from marketdata.sessions import Calendar, Session, validate_session, validate_timezone
-from marketdata.triggers import bars_only_grow
+from marketdata.triggers import MOST_GROUPS, bars_only_grow, group_rules, symbols_of_groups
 
 SYMBOL_PATTERN = r"^[A-Z0-9._]+$"  # SYM-4
 GROUP_PATTERN = r"^[a-z]+_[a-z_]+$"  # GRP-5
@@ -32,20 +33,29 @@ class SymbolGroup(models.Model):  # type: ignore[django-manager-missing]  # mode
         help_text=_("Begins with the broker's prefix and never changes, for example demo_forex."),
     )
     description = models.CharField(_("description"), max_length=200, blank=True)
+    symbols_version = models.BigIntegerField(
+        _("version of its symbols"), default=0, editable=False, help_text=_("Rises with every change of a symbol.")
+    )
 
     class Meta:
         verbose_name = _("symbol group")
         verbose_name_plural = _("symbol groups")
         ordering = ["name"]
         constraints = [models.CheckConstraint(condition=models.Q(name__regex=GROUP_PATTERN), name="symbol_group_name")]
-        # GRP-4: a group is emptied, never deleted or renamed.
-        triggers = [
-            pgtrigger.Protect(name="never_deleted", operation=pgtrigger.Delete),
-            pgtrigger.ReadOnly(name="name_never_changes", fields=["name"]),
-        ]
+        triggers = group_rules()
 
     def __str__(self) -> str:
         return self.name
+
+    def clean(self) -> None:
+        """GRP-3, GRP-5, with sentences; the database enforces the same."""
+        prefix = f"{settings.BROKER_ID}_"
+        if not self.pk and not self.name.startswith(prefix):
+            raise ValidationError({"name": _("Begin the name with %(prefix)s.") % {"prefix": prefix}})
+        if not self.pk and SymbolGroup.objects.count() >= MOST_GROUPS:
+            raise ValidationError(
+                _("TradingView takes %(count)d groups, and there are as many already.") % {"count": MOST_GROUPS}
+            )
 
 
 class Instrument(models.Model):  # type: ignore[django-manager-missing]
@@ -134,6 +144,7 @@ class Instrument(models.Model):  # type: ignore[django-manager-missing]
                 name="instrument_quantities",
             ),
         ]
+        triggers = symbols_of_groups()
 
     def __str__(self) -> str:
         return self.symbol

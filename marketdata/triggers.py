@@ -1,4 +1,5 @@
-"""Database triggers that keep closed bars as they are, whoever writes (BAR-10, DQ-3)."""
+"""Database triggers of market data: closed bars stay as they are (BAR-10, DQ-3), symbol groups keep their rules (GRP-3 …
+GRP-5), and every change of a group's symbols raises its version."""
 
 import pgtrigger
 
@@ -69,3 +70,74 @@ def bars_only_grow() -> list[pgtrigger.Trigger]:
         ),
         no_truncate("bars"),
     ]
+
+
+MOST_GROUPS = 10  # GRP-3
+MOST_SYMBOLS = 10_000  # of one group
+
+_GROUP_RULES = f"""
+PERFORM pg_advisory_xact_lock(hashtext('marketdata_symbolgroup'));
+IF (SELECT count(*) FROM marketdata_symbolgroup) >= {MOST_GROUPS} THEN
+    RAISE EXCEPTION 'there are {MOST_GROUPS} symbol groups already' USING ERRCODE = 'integrity_constraint_violation';
+END IF;
+IF EXISTS (SELECT FROM marketdata_symbolgroup WHERE split_part(name, '_', 1) <> split_part(NEW.name, '_', 1)) THEN
+    RAISE EXCEPTION 'all symbol groups begin with the same prefix' USING ERRCODE = 'integrity_constraint_violation';
+END IF;
+RETURN NEW;
+"""
+
+# Whoever changes a group's symbols holds its row until his commit, so versions follow the order of commits. A version is
+# above every earlier one, also of a database that was made anew: it is at least the time in microseconds.
+_SYMBOLS_CHANGED = """
+SELECT array_agg(DISTINCT symbol_group_id) INTO changed FROM ({rows}) AS touched WHERE symbol_group_id IS NOT NULL;
+PERFORM FROM marketdata_symbolgroup WHERE id = ANY(changed) ORDER BY id FOR NO KEY UPDATE;
+UPDATE marketdata_symbolgroup
+   SET symbols_version = greatest(symbols_version + 1, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint)
+ WHERE id = ANY(changed);
+IF EXISTS (
+    SELECT FROM marketdata_instrument WHERE symbol_group_id = ANY(changed)
+     GROUP BY symbol_group_id HAVING count(*) > {most}
+) THEN
+    RAISE EXCEPTION 'a symbol group has at most {most} symbols' USING ERRCODE = 'integrity_constraint_violation';
+END IF;
+RETURN NULL;
+"""
+
+
+def group_rules() -> list[pgtrigger.Trigger]:
+    """At most ten symbol groups with one prefix (GRP-3, GRP-5), none of which is renamed or deleted (GRP-4)."""
+    return [
+        pgtrigger.Protect(name="never_deleted", operation=pgtrigger.Delete),
+        pgtrigger.ReadOnly(name="name_never_changes", fields=["name"]),
+        pgtrigger.Trigger(
+            name="ten_groups_one_prefix", when=pgtrigger.Before, operation=pgtrigger.Insert, func=_GROUP_RULES
+        ),
+        no_truncate("symbol_groups"),
+    ]
+
+
+def symbols_of_groups() -> list[pgtrigger.Trigger]:
+    """For instruments: no group outgrows its limit (GRP-3), and a group's `symbols_version` rises with every change."""
+    old, new = "SELECT symbol_group_id FROM old_rows", "SELECT symbol_group_id FROM new_rows"
+    return [
+        _symbols_changed("added", pgtrigger.Insert, new, pgtrigger.Referencing(new="new_rows")),
+        _symbols_changed("removed", pgtrigger.Delete, old, pgtrigger.Referencing(old="old_rows")),
+        _symbols_changed(
+            "changed", pgtrigger.Update, f"{old} UNION {new}", pgtrigger.Referencing(old="old_rows", new="new_rows")
+        ),
+    ]
+
+
+def _symbols_changed(
+    what: str, operation: pgtrigger.Operation, rows: str, referencing: pgtrigger.Referencing
+) -> pgtrigger.Trigger:
+    """Once for each statement, however many instruments it touches."""
+    return pgtrigger.Trigger(
+        name=f"symbols_{what}",
+        level=pgtrigger.Statement,
+        when=pgtrigger.After,
+        operation=operation,
+        referencing=referencing,
+        declare=[("changed", "bigint[]")],
+        func=_SYMBOLS_CHANGED.format(rows=rows, most=MOST_SYMBOLS),
+    )
