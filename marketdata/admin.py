@@ -28,10 +28,10 @@ class InstrumentForm(forms.ModelForm):
     """Looks at the definition as a whole, for those who may change it: halting must not fail for a wrong name."""
 
     def _post_clean(self) -> None:
-        super()._post_clean()
+        super()._post_clean()  # type: ignore[misc]  # where Django's own checks of the whole row are
         if "pricescale" in self.fields and not self.errors:
             for name, sentence in definitions.problems(self.instance):
-                self.add_error(name if name in self.fields else None, sentence)
+                self.add_error(name if name in self.fields else None, str(sentence))
 
     def clean_symbol_group(self) -> SymbolGroup | None:
         group: SymbolGroup | None = self.cleaned_data["symbol_group"]

@@ -49,9 +49,7 @@ def _wrong_name(of: Instrument) -> Iterator[Problem]:
     ):
         yield (
             "symbol",
-            _(
-                "A future's symbol is its root, the day if there are several in a month, month letter and year: ESM2027."
-            ),
+            _("A future's symbol is its root, the day if there are several, month letter and year: ESM2027."),
         )
 
 

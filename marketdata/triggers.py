@@ -1,5 +1,8 @@
-"""Database triggers of market data: closed bars stay as they are (BAR-10, DQ-3), symbol groups keep their rules (GRP-3 …
-GRP-5), and every change of a group's symbols raises its version."""
+"""Database triggers of market data.
+
+Closed bars stay as they are (BAR-10, DQ-3), symbol groups keep their rules (GRP-3 … GRP-5), and every change of a
+group's symbols raises its version.
+"""
 
 import pgtrigger
 
@@ -75,10 +78,10 @@ def bars_only_grow() -> list[pgtrigger.Trigger]:
 MOST_GROUPS = 10  # GRP-3
 MOST_SYMBOLS = 10_000  # of one group
 
-_GROUP_RULES = f"""
+_GROUP_RULES = """
 PERFORM pg_advisory_xact_lock(hashtext('marketdata_symbolgroup'));
-IF (SELECT count(*) FROM marketdata_symbolgroup) >= {MOST_GROUPS} THEN
-    RAISE EXCEPTION 'there are {MOST_GROUPS} symbol groups already' USING ERRCODE = 'integrity_constraint_violation';
+IF (SELECT count(*) FROM marketdata_symbolgroup) >= {most} THEN
+    RAISE EXCEPTION 'there are {most} symbol groups already' USING ERRCODE = 'integrity_constraint_violation';
 END IF;
 IF EXISTS (SELECT FROM marketdata_symbolgroup WHERE split_part(name, '_', 1) <> split_part(NEW.name, '_', 1)) THEN
     RAISE EXCEPTION 'all symbol groups begin with the same prefix' USING ERRCODE = 'integrity_constraint_violation';
@@ -86,8 +89,8 @@ END IF;
 RETURN NEW;
 """
 
-# Whoever changes a group's symbols holds its row until his commit, so versions follow the order of commits. A version is
-# above every earlier one, also of a database that was made anew: it is at least the time in microseconds.
+# Whoever changes a group's symbols holds its row until his commit, so versions follow the order of commits. A version
+# is above every earlier one, also of a database that was made anew: it is at least the time in microseconds.
 _SYMBOLS_CHANGED = """
 SELECT array_agg(DISTINCT symbol_group_id) INTO changed FROM ({rows}) AS touched WHERE symbol_group_id IS NOT NULL;
 PERFORM FROM marketdata_symbolgroup WHERE id = ANY(changed) ORDER BY id FOR NO KEY UPDATE;
@@ -110,7 +113,10 @@ def group_rules() -> list[pgtrigger.Trigger]:
         pgtrigger.Protect(name="never_deleted", operation=pgtrigger.Delete),
         pgtrigger.ReadOnly(name="name_never_changes", fields=["name"]),
         pgtrigger.Trigger(
-            name="ten_groups_one_prefix", when=pgtrigger.Before, operation=pgtrigger.Insert, func=_GROUP_RULES
+            name="ten_groups_one_prefix",
+            when=pgtrigger.Before,
+            operation=pgtrigger.Insert,
+            func=_GROUP_RULES.format(most=MOST_GROUPS),
         ),
         no_truncate("symbol_groups"),
     ]
@@ -118,26 +124,22 @@ def group_rules() -> list[pgtrigger.Trigger]:
 
 def symbols_of_groups() -> list[pgtrigger.Trigger]:
     """For instruments: no group outgrows its limit (GRP-3), and a group's `symbols_version` rises with every change."""
-    old, new = "SELECT symbol_group_id FROM old_rows", "SELECT symbol_group_id FROM new_rows"
     return [
-        _symbols_changed("added", pgtrigger.Insert, new, pgtrigger.Referencing(new="new_rows")),
-        _symbols_changed("removed", pgtrigger.Delete, old, pgtrigger.Referencing(old="old_rows")),
-        _symbols_changed(
-            "changed", pgtrigger.Update, f"{old} UNION {new}", pgtrigger.Referencing(old="old_rows", new="new_rows")
-        ),
+        _symbols_changed("added", pgtrigger.Insert, new="new_rows"),
+        _symbols_changed("removed", pgtrigger.Delete, old="old_rows"),
+        _symbols_changed("changed", pgtrigger.Update, old="old_rows", new="new_rows"),
     ]
 
 
-def _symbols_changed(
-    what: str, operation: pgtrigger.Operation, rows: str, referencing: pgtrigger.Referencing
-) -> pgtrigger.Trigger:
-    """Once for each statement, however many instruments it touches."""
+def _symbols_changed(what: str, operation: pgtrigger.Operation, **tables: str) -> pgtrigger.Trigger:
+    """Once for each statement, however many instruments it touches; `tables` names those of their old and new rows."""
+    rows = " UNION ".join(f"SELECT symbol_group_id FROM {table}" for table in tables.values())  # noqa: S608
     return pgtrigger.Trigger(
         name=f"symbols_{what}",
         level=pgtrigger.Statement,
         when=pgtrigger.After,
         operation=operation,
-        referencing=referencing,
+        referencing=pgtrigger.Referencing(**tables),  # type: ignore[no-untyped-call]
         declare=[("changed", "bigint[]")],
         func=_SYMBOLS_CHANGED.format(rows=rows, most=MOST_SYMBOLS),
     )

@@ -41,7 +41,7 @@ class PreparedResponse(Response):
             self["Content-Encoding"] = "gzip"
 
     @property
-    def rendered_content(self) -> bytes:
+    def rendered_content(self) -> bytes:  # type: ignore[override]  # DRF's own returns bytes as well
         self["Content-Type"] = WireRenderer.media_type
         return self._gzipped if self._takes_gzip else gzip.decompress(self._gzipped)
 

@@ -50,7 +50,7 @@ def prepare() -> int:
 def _version(group: str | None) -> int | None:
     """Each group's version only rises, so their sum is a version of all."""
     if group is None:
-        return SymbolGroup.objects.aggregate(of_all=Sum("symbols_version", default=0))["of_all"]
+        return int(SymbolGroup.objects.aggregate(of_all=Sum("symbols_version", default=0))["of_all"])
     return SymbolGroup.objects.filter(name=group).values_list("symbols_version", flat=True).first()
 
 

@@ -48,7 +48,7 @@ def test_a_group_has_ten_thousand_symbols_at_most() -> None:
     columns = ", ".join(f'"{name}"' for name in names if name != "symbol_group_id")
     with connection.cursor() as cursor:
         cursor.execute(
-            f"INSERT INTO marketdata_instrument (symbol, symbol_group_id, {columns})"  # noqa: S608
+            f"INSERT INTO marketdata_instrument (symbol, symbol_group_id, {columns})"
             f" SELECT 'X' || n, %s, {columns} FROM marketdata_instrument, generate_series(1, %s) AS n WHERE id = %s",
             [group.pk, triggers.MOST_SYMBOLS, template.pk],
         )
