@@ -40,6 +40,8 @@ SECTIONS = (
             ("marketdata.SymbolMapping", "swap_horiz"),
             ("marketdata.Holiday", "event_busy"),
             ("marketdata.BarChunk", "bar_chart"),
+            ("marketdata.BarCorrection", "edit_note"),
+            ("marketdata.Notice", "campaign"),
         ),
     ),
     (

@@ -10,14 +10,26 @@ from django.conf import settings
 from django.contrib import admin
 from django.db import models
 from django.http import HttpRequest
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from modeltranslation.utils import build_localized_fieldname
 from unfold.decorators import display
 
 from backoffice.admin import LogAdmin, Panel, ReadOnlyAdmin, StaffAdmin, list_url
-from marketdata import definitions
-from marketdata.choices import InstrumentState, MappingState
-from marketdata.models import BarChunk, Holiday, Instrument, LogPosition, OpenBar, SymbolGroup, SymbolMapping
+from marketdata import corrections, definitions
+from marketdata.choices import InstrumentState, MappingState, Resolution
+from marketdata.chunks import Bar, unix
+from marketdata.models import (
+    BarChunk,
+    BarCorrection,
+    Holiday,
+    Instrument,
+    LogPosition,
+    Notice,
+    OpenBar,
+    SymbolGroup,
+    SymbolMapping,
+)
 from marketdata.triggers import MOST_SYMBOLS
 
 DEFAULT_DESCRIPTION = build_localized_fieldname("description", settings.LANGUAGE_CODE)
@@ -265,3 +277,70 @@ class LogPositionAdmin(ReadOnlyAdmin):
     list_display = ("reader", "entry_id", "updated_at")
     fields = ("reader", "entry_id", "updated_at")
     empty_text = _("No reader has stored a position yet.")
+
+
+# --- corrections and what TradingView must know -----------------------------------------------------------------------
+
+
+class CorrectionForm(forms.ModelForm):
+    """The bar as it shall be."""
+
+    def _post_clean(self) -> None:
+        super()._post_clean()  # type: ignore[misc]  # where Django's own checks of the whole row are
+        if not self.errors:
+            try:
+                corrections.check(*correction_of(self.instance), reason=self.instance.reason)
+            except corrections.CorrectionRefused as refusal:
+                self.add_error(None, str(refusal))
+
+
+def correction_of(row: BarCorrection) -> tuple[Instrument, Resolution, Bar]:
+    """What the row of the form wants changed."""
+    return row.instrument, Resolution(row.resolution), Bar(unix(row.time), row.o, row.h, row.l, row.c, row.v)
+
+
+@admin.register(BarCorrection)
+class BarCorrectionAdmin(StaffAdmin):
+    """Closed bars change here and nowhere else; what was corrected stays in this list for ever."""
+
+    form = CorrectionForm
+    list_display = ("time", "instrument", "resolution", "version", "old_c", "c", "reason", "by", "at")
+    list_select_related = ("instrument", "by")
+    list_filter = ("resolution",)
+    search_fields = ("instrument__symbol__istartswith", "reason__icontains")
+    autocomplete_fields = ("instrument",)
+    fields = (("instrument", "resolution", "time"), ("o", "h", "l", "c", "v"), "reason")
+    empty_text = _("No bar was ever corrected.")
+
+    def get_fields(self, request: HttpRequest, obj: BarCorrection | None = None) -> Any:
+        if obj is None:
+            return self.fields
+        return (*self.fields, ("old_o", "old_h", "old_l", "old_c", "old_v"), ("version", "by", "at"))
+
+    def has_change_permission(self, request: HttpRequest, obj: BarCorrection | None = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: BarCorrection | None = None) -> bool:
+        return False
+
+    def save_model(self, request: HttpRequest, obj: BarCorrection, form: Any, change: bool) -> None:
+        made = corrections.correct(*correction_of(obj), reason=obj.reason, by=request.user)
+        obj.__dict__.update(made.__dict__)
+
+
+@admin.register(Notice)
+class NoticeAdmin(ReadOnlyAdmin):
+    list_display = ("at", "instrument", "text", "told_at", "told_by")
+    list_select_related = ("instrument", "told_by")
+    list_filter = (("told_at", admin.EmptyFieldListFilter),)
+    search_fields = ("instrument__symbol__istartswith", "text__icontains")
+    fields = (("instrument", "at"), "text", ("told_at", "told_by"))
+    actions = ("mark_as_told",)
+    empty_text = _("There is nothing to tell TradingView.")
+
+    def has_tell_permission(self, request: HttpRequest) -> bool:
+        return bool(request.user.has_perm("marketdata.tell_notice"))
+
+    @admin.action(description=_("TradingView was told of the selected"), permissions=["tell"])
+    def mark_as_told(self, request: HttpRequest, queryset: models.QuerySet[Notice]) -> None:
+        queryset.filter(told_at=None).update(told_at=timezone.now(), told_by=request.user)

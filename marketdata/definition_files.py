@@ -71,7 +71,7 @@ def _checked(line: int, values: Values) -> Definition:
     wrong = [_("%(field)s is missing.") % {"field": name} for name in sorted(REQUIRED - values.keys())]
     for name, value in values.items():
         try:
-            cleaned[name] = FIELDS[name].clean(value, None)  # type: ignore[attr-defined]  # a field's own validators
+            cleaned[name] = FIELDS[name].clean(value, None)  # its own validators
         except ValidationError as error:
             wrong += [f"{name}: {message}" for message in error.messages]
     if not wrong:

@@ -19,15 +19,28 @@ IF TG_OP = 'UPDATE' THEN
     END IF;
     kept := cardinality(OLD.t);
     factor := power(10::numeric, NEW.price_scale - OLD.price_scale)::bigint;
+    scale := power(10::numeric, -NEW.price_scale);
     IF factor <> 1 OR NEW.t[1:kept] <> OLD.t OR NEW.o[1:kept] <> OLD.o OR NEW.h[1:kept] <> OLD.h
        OR NEW.l[1:kept] <> OLD.l OR NEW.c[1:kept] <> OLD.c OR NEW.v[1:kept] <> OLD.v THEN
         kept := 0;
         IF EXISTS (
-            SELECT b.t, b.o * factor, b.h * factor, b.l * factor, b.c * factor, b.v
-              FROM unnest(OLD.t, OLD.o, OLD.h, OLD.l, OLD.c, OLD.v) AS b(t, o, h, l, c, v)
-            EXCEPT
-            SELECT b.t, b.o, b.h, b.l, b.c, b.v
-              FROM unnest(NEW.t, NEW.o, NEW.h, NEW.l, NEW.c, NEW.v) AS b(t, o, h, l, c, v)
+            SELECT FROM (
+                SELECT b.t, b.o * factor, b.h * factor, b.l * factor, b.c * factor, b.v
+                  FROM unnest(OLD.t, OLD.o, OLD.h, OLD.l, OLD.c, OLD.v) AS b(t, o, h, l, c, v)
+                EXCEPT
+                SELECT b.t, b.o, b.h, b.l, b.c, b.v
+                  FROM unnest(NEW.t, NEW.o, NEW.h, NEW.l, NEW.c, NEW.v) AS b(t, o, h, l, c, v)
+            ) AS lost
+             WHERE NOT EXISTS (
+                SELECT FROM marketdata_barcorrection AS k
+                  JOIN unnest(NEW.t, NEW.o, NEW.h, NEW.l, NEW.c, NEW.v) AS b(t, o, h, l, c, v) ON b.t = lost.t
+                 WHERE k.instrument_id = NEW.instrument_id AND k.resolution = NEW.resolution AND k.at = now()
+                   AND k.time = (NEW.start::timestamp AT TIME ZONE 'UTC') + lost.t * (
+                           CASE NEW.resolution WHEN '1' THEN interval '1 minute' ELSE interval '24 hours' END)
+                   AND (k.o, k.h, k.l, k.c) = (
+                           b.o * scale, b.h * scale, b.l * scale, b.c * scale)
+                   AND k.v = b.v * 0.00000001
+             )
         ) THEN
             RAISE EXCEPTION 'a closed bar never changes' USING ERRCODE = 'integrity_constraint_violation';
         END IF;
@@ -52,7 +65,8 @@ RAISE EXCEPTION 'bars are kept: only retention removes them' USING ERRCODE = 'in
 
 
 def bars_only_grow() -> list[pgtrigger.Trigger]:
-    """An UPDATE may only add bars, their times rise, and nothing is deleted.
+    """An UPDATE may only add bars, their times rise, and nothing is deleted. A bar that changes has its correction,
+    stored in the same transaction.
 
     DELETE needs the setting `backoffice.allow_retention` to be on, TRUNCATE `backoffice.allow_truncate`, which only
     test databases set.
@@ -62,7 +76,7 @@ def bars_only_grow() -> list[pgtrigger.Trigger]:
             name="bars_only_grow",
             when=pgtrigger.Before,
             operation=pgtrigger.Insert | pgtrigger.Update,
-            declare=[("kept", "int := 0"), ("factor", "bigint")],
+            declare=[("kept", "int := 0"), ("factor", "bigint"), ("scale", "numeric")],
             func=_ONLY_GROWS,
         ),
         pgtrigger.Trigger(

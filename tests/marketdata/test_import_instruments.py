@@ -43,7 +43,7 @@ def test_a_csv_file_names_the_fields_of_instruments(tmp_path: Path) -> None:
         "EURUSD", "Euro / US Dollar", SymbolType.FOREX, group,
     )  # fmt: skip
     assert (made.exchange_listed, made.exchange_traded, made.tick_size) == ("DEMO", "DEMO", Decimal("0.00001"))
-    assert (made.min_qty, made.timezone, made.state) == (1000, "Etc/UTC", InstrumentState.TRADING)
+    assert (made.min_qty, made.timezone, made.state) == (Decimal(1000), "Etc/UTC", InstrumentState.TRADING)
 
 
 def test_importing_again_updates_what_the_file_says_and_leaves_the_rest(tmp_path: Path) -> None:

@@ -1,0 +1,20 @@
+"""Instruments, their groups and mappings, and the bars made of their prices."""
+
+from marketdata.models.bars import BarChunk, BarCorrection, LogPosition, Notice, OpenBar
+from marketdata.models.instruments import GROUP_PATTERN, SYMBOL_PATTERN, Holiday, Instrument, SymbolGroup
+from marketdata.models.mappings import FULL_NAME_PATTERN, SymbolMapping
+
+__all__ = [
+    "FULL_NAME_PATTERN",
+    "GROUP_PATTERN",
+    "SYMBOL_PATTERN",
+    "BarChunk",
+    "BarCorrection",
+    "Holiday",
+    "Instrument",
+    "LogPosition",
+    "Notice",
+    "OpenBar",
+    "SymbolGroup",
+    "SymbolMapping",
+]
