@@ -42,6 +42,7 @@ SECTIONS = (
             ("marketdata.BarChunk", "bar_chart"),
             ("marketdata.BarCorrection", "edit_note"),
             ("marketdata.Notice", "campaign"),
+            ("marketdata.StreamComparison", "compare_arrows"),
         ),
     ),
     (

@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import redis
 from django import forms
 from django.conf import settings
 from django.contrib import admin
 from django.db import models
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from modeltranslation.utils import build_localized_fieldname
+from unfold.contrib.filters.admin import RangeNumericFilter
 from unfold.decorators import display
 
 from backoffice.admin import LogAdmin, Panel, ReadOnlyAdmin, StaffAdmin, list_url
-from marketdata import corrections, definitions
+from marketdata import corrections, definitions, metrics
 from marketdata.choices import InstrumentState, MappingState, Resolution
 from marketdata.chunks import Bar, unix
 from marketdata.models import (
@@ -27,6 +29,7 @@ from marketdata.models import (
     LogPosition,
     Notice,
     OpenBar,
+    StreamComparison,
     SymbolGroup,
     SymbolMapping,
 )
@@ -270,6 +273,31 @@ class OpenBarAdmin(ReadOnlyAdmin):
     list_select_related = ("instrument",)
     fields = (("instrument", "lane", "minute"), ("o", "h", "l", "c", "v"), "last_seq")
     empty_text = _("No minute is in progress: the feed is not running, or all markets are closed.")
+
+
+@admin.register(StreamComparison)
+class StreamComparisonAdmin(ReadOnlyAdmin):
+    """Whether the charts of TradingView, built from our stream, will be those that it reloads from our history."""
+
+    list_before_template = "marketdata/stream_delays.html"
+    list_display = ("hour", "instrument", "compared", "shown_difference", "example", "updated_at")
+    list_select_related = ("instrument",)
+    list_filter = (("different", RangeNumericFilter),)
+    date_hierarchy = "hour"
+    search_fields = ("instrument__symbol__istartswith",)
+    fields = (("instrument", "hour"), ("compared", "different"), "example", "updated_at")
+    empty_text = _("Nothing was compared yet: `manage.py watch_stream` compares, minute by minute.")
+
+    @display(description=_("different"), ordering="different", label={"well": "success", "alarm": "danger"})
+    def shown_difference(self, row: StreamComparison) -> tuple[str, str]:
+        return "alarm" if row.is_alarming else "well", str(row.different)
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        try:
+            delays = metrics.told()
+        except redis.RedisError:
+            delays = []
+        return super().changelist_view(request, {**(extra_context or {}), "delays": delays})
 
 
 @admin.register(LogPosition)

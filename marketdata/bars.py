@@ -196,9 +196,9 @@ def read(instrument: Instrument, from_: int, to: int, resolution: Resolution = R
     )
     for start, scale, *columns in chunks.values_list("start", "price_scale", "t", "o", "h", "l", "c", "v"):
         base = unix_of_day(start)
-        for slot, *values, v in zip(*columns, strict=True):
+        for slot, o, h, low, c, v in zip(*columns, strict=True):
             if v and from_ <= (time := base + slot * unit) <= to:
-                found[time] = unpack(scale, time, *values, v)
+                found[time] = unpack(scale, time, o, h, low, c, v)
     return [found[time] for time in sorted(found)]
 
 

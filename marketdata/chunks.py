@@ -176,7 +176,8 @@ def replace(chunk: BarChunk, bar: Bar) -> Bar | None:
     if slot not in chunk.t:
         return None
     place = chunk.t.index(slot)
-    earlier = unpack(chunk.price_scale, bar.time, *(column[place] for column in _columns(chunk)))
+    o, h, low, c, v = (column[place] for column in _columns(chunk))
+    earlier = unpack(chunk.price_scale, bar.time, o, h, low, c, v)
     packed = pack(chunk, [bar])[0]
     for column, value in zip(_columns(chunk), packed, strict=True):
         column[place] = value
@@ -189,8 +190,8 @@ def _columns(chunk: BarChunk) -> tuple[list[int], ...]:
 
 def unpack(scale: int, time: int, o: int, h: int, low: int, c: int, v: int) -> Bar:
     """The bar of these integers of 10**-scale, exactly."""
-    prices = (Decimal(price).scaleb(-scale) for price in (o, h, low, c))
-    return Bar(time, *prices, Decimal(v).scaleb(-VOLUME_DECIMALS))
+    o_, h_, low_, c_ = (Decimal(price).scaleb(-scale) for price in (o, h, low, c))
+    return Bar(time, o_, h_, low_, c_, Decimal(v).scaleb(-VOLUME_DECIMALS))
 
 
 def _fill(chunk: BarChunk, known: dict[int, Packed]) -> None:

@@ -72,7 +72,8 @@ class Meter:
     def _percentile(self, part: float) -> int:
         """The upper end of the class that this part of the delays does not exceed."""
         wanted, seen = part * sum(self._counts), 0
-        for edge, count in zip((*EDGES_MS, self._most_ms), self._counts, strict=True):
+        edges: tuple[int, ...] = (*EDGES_MS, self._most_ms)
+        for edge, count in zip(edges, self._counts, strict=True):
             seen += count
             if seen >= wanted:
                 return min(edge, self._most_ms)

@@ -1,6 +1,6 @@
 """Instruments, their groups and mappings, and the bars made of their prices."""
 
-from marketdata.models.bars import BarChunk, BarCorrection, LogPosition, Notice, OpenBar
+from marketdata.models.bars import BarChunk, BarCorrection, LogPosition, Notice, OpenBar, StreamComparison
 from marketdata.models.instruments import GROUP_PATTERN, SYMBOL_PATTERN, Holiday, Instrument, SymbolGroup
 from marketdata.models.mappings import FULL_NAME_PATTERN, SymbolMapping
 
@@ -15,6 +15,7 @@ __all__ = [
     "LogPosition",
     "Notice",
     "OpenBar",
+    "StreamComparison",
     "SymbolGroup",
     "SymbolMapping",
 ]

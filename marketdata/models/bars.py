@@ -146,6 +146,34 @@ class Notice(models.Model):
         return self.text
 
 
+class StreamComparison(models.Model):
+    """How the minutes of `/tv/streaming` and of `/history` agree, by instrument and hour (DQ-1)."""
+
+    ALARM_PERCENT = 1  # TradingView takes nobody above 5
+    LEAST_COMPARED = 20  # minutes; an alarm over fewer would be one over nothing
+
+    instrument = models.ForeignKey(Instrument, models.CASCADE, related_name="+", verbose_name=_("instrument"))
+    hour = models.DateTimeField(_("hour"))
+    compared = models.PositiveIntegerField(_("minutes compared"), default=0)
+    different = models.PositiveIntegerField(_("different"), default=0)
+    example = models.CharField(_("last difference"), max_length=300, blank=True)
+    updated_at = models.DateTimeField(_("updated"), auto_now=True)
+
+    class Meta:
+        verbose_name = _("comparison of stream and history")
+        verbose_name_plural = _("comparisons of stream and history")
+        ordering = ["-hour", "instrument__symbol"]
+        constraints = [models.UniqueConstraint(fields=["instrument", "hour"], name="one_comparison_an_hour")]
+
+    def __str__(self) -> str:
+        return f"{self.instrument} {self.hour:%Y-%m-%d %H:%M}"
+
+    @property
+    def is_alarming(self) -> bool:
+        """Whether more differs than we let pass."""
+        return self.different * 100 > self.ALARM_PERCENT * max(self.compared, self.LEAST_COMPARED)
+
+
 class LogPosition(models.Model):
     """How far a reader has come in the tick log, stored in the transaction that stores what it read."""
 
