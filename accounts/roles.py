@@ -55,6 +55,8 @@ MAY: dict[Role, dict[str, dict[str, tuple[str, ...]]]] = {
             "holiday": ("add", "change", "delete"),
             "barcorrection": ("add",),
             "notice": ("tell",),
+            "feedsource": ("add", "change", "delete"),
+            "feedroute": ("add", "change", "delete"),
         },
         "trading": {"groupinstrument": ("add", "change", "delete"), "order": ("cancel",)},
         "auth": {"group": ("add", "change", "delete")},
