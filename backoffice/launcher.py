@@ -201,6 +201,7 @@ def _parts() -> list[Program]:
         _beat(),
         _python("feed", "manage.py", "run_feed"),
         _python("engine", "manage.py", "run_engine"),
+        _python("stream-watch", "manage.py", "watch_stream"),
     ]
 
 

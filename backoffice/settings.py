@@ -182,6 +182,9 @@ CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BEAT_SCHEDULE = {
     "worker-heartbeat": {"task": "backoffice.tasks.heartbeat", "schedule": 5.0, "options": {"expires": 5}},
+    "symbol-lists": {"task": "tvapi.tasks.prepare_symbol_lists", "schedule": 15.0, "options": {"expires": 15}},
+    "close-days": {"task": "marketdata.tasks.close_days", "schedule": 20.0, "options": {"expires": 20}},
+    "drop-old-bars": {"task": "marketdata.tasks.drop_old_bars", "schedule": 86_400.0},
     "sweep-orders": {"task": "trading.tasks.sweep", "schedule": 5.0, "options": {"expires": 5}},
     "expire-orders": {"task": "trading.tasks.expire", "schedule": 1.0, "options": {"expires": 1}},
     "forget-confirmations": {"task": "trading.tasks.forget_confirmations", "schedule": 600.0},
@@ -236,6 +239,10 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 2 * 1024 * 1024
 # --- the broker -------------------------------------------------------------------------------------------------------
 BROKER_ID = env.str("BROKER_ID", default="demo")  # prefix of the symbol groups (GRP-5) and, in capitals, of our symbols
 TICK_LOG_SECONDS = env.int("TICK_LOG_SECONDS", default=3600)  # how long a bar builder may be away
+BARS_KEPT_DAYS = {  # by resolution; 0 keeps them for ever
+    "1": env.int("MINUTE_BARS_KEPT_DAYS", default=0),
+    "1D": env.int("DAY_BARS_KEPT_DAYS", default=0),
+}
 SHOW_CLOSED_POSITIONS_SECONDS = env.int("SHOW_CLOSED_POSITIONS_SECONDS", default=60)  # with quantity 0 (POS-6)
 ORDER_SHARDS = env.int("ORDER_SHARDS", default=8)  # drain tasks that may run side by side
 

@@ -27,8 +27,8 @@ from django.utils import translation
 from accounts import tokens
 from accounts.models import Account
 from tvapi import locales, snapshots
+from tvapi.endless import HEADERS, Receive, Scope, Send, Subscription, bearer, disconnection, first_of, send_part
 from tvapi.renderers import encode
-from tvapi.streaming import HEADERS, Receive, Scope, Send, Subscription, bearer, disconnection, first_of, write
 
 LOOK_SECONDS = 0.25
 PRICES_SECONDS = 1.0  # how often figures that live on prices are computed anew, as often as they would be polled
@@ -64,7 +64,7 @@ class Rendered:
 
 
 @dataclass(eq=False, slots=True)
-class Reader(Subscription):
+class Reader(Subscription[bytes]):
     """One open stream. `sent` is what it was last told of each object; None before its snapshot."""
 
     topic: Topic
@@ -221,15 +221,20 @@ async def handle(scope: Scope, receive: Receive, send: Send) -> bool:
         await send({"type": "http.response.start", "status": 200, "headers": [*HEADERS, *_cors(scope["headers"])]})
         ends = {
             "gone": disconnection(receive),
-            "written": write(reader, send),
+            "written": _write(reader, send),
             "overrun": reader.overrun.wait(),
             "expelled": reader.expelled.wait(),
             "stopping": scope["stopping"].wait(),
         }
         ended = await first_of(ends)
     if ended & {"stopping", "expelled"}:
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
+        await send_part(send, b"", is_last=True)
     return True
+
+
+async def _write(reader: Reader, send: Send) -> None:
+    while True:
+        await send_part(send, b"".join(await reader.take()))
 
 
 def _cors(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:

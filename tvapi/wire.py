@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
+from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
 
 from accounts.choices import Profile
 from accounts.models import Account, TradingConditions
+from marketdata import sessions
 from marketdata.bars import Columns
 from marketdata.choices import InstrumentState, Shortability, SymbolType
 from marketdata.models import Instrument, SymbolMapping
@@ -280,63 +283,81 @@ def mapping(mappings: Iterable[SymbolMapping]) -> dict[str, Any]:
     return {"symbols": symbols, "fields": ["brokerSymbol"]}
 
 
-def symbol_info(instruments: Sequence[Instrument]) -> dict[str, Any]:
-    """Columns: entry n of each array describes symbol n (SYM-2); what all have alike is a single value."""
-    rows = [_symbol(instrument) for instrument in instruments]
+# Fields of `Instrument` that the columns of `/symbol_info` are made of, as `symbol_info` takes them.
+SYMBOL_FIELDS = (
+    "symbol", "description_en", "quote_currency", "base_currency", "exchange_listed", "exchange_traded", "type",
+    "is_cfd", "minmovement", "minmovement2", "fractional", "pricescale", "contract_size", "timezone",
+    "session_regular", "session_premarket", "session_postmarket", "has_daily", "has_no_volume", "bar_source", "root",
+    "root_description", "expiration", "isin", "wkn",
+)  # fmt: skip
+ALWAYS_COLUMNS = frozenset({"symbol", "description", "intraday-multipliers"})
+
+
+def symbol_info(rows: Sequence[tuple[Any, ...]]) -> dict[str, Any]:
+    """Columns: entry n of each array describes symbol n; what all symbols have alike is one plain value (SYM-2).
+
+    `rows` has the `SYMBOL_FIELDS` of at least one symbol. Null stands where a kind of instrument has no such thing
+    (GEN-8).
+    """
+    of = dict(zip(SYMBOL_FIELDS, zip(*rows, strict=True), strict=True))
+    columns: dict[str, Sequence[Any]] = {
+        "symbol": of["symbol"],
+        "description": [text or symbol for text, symbol in zip(of["description_en"], of["symbol"], strict=True)],
+        "currency": of["quote_currency"],
+        "base-currency": _or_null(of["base_currency"]),
+        "exchange-listed": of["exchange_listed"],
+        "exchange-traded": of["exchange_traded"],
+        "type": of["type"],
+        "is-cfd": of["is_cfd"],
+        "minmovement": of["minmovement"],
+        "minmovement2": of["minmovement2"],
+        "fractional": of["fractional"],
+        "pricescale": of["pricescale"],
+        "pointvalue": of["contract_size"],
+        "timezone": of["timezone"],
+        "session-regular": of["session_regular"],
+        "session-premarket": _or_null(of["session_premarket"]),
+        "session-postmarket": _or_null(of["session_postmarket"]),
+        "session-extended": [
+            _extended(*texts)
+            for texts in zip(of["session_regular"], of["session_premarket"], of["session_postmarket"], strict=True)
+        ],
+        "has-daily": of["has_daily"],
+        "has-no-volume": of["has_no_volume"],
+        "bar-source": of["bar_source"],
+        "root": _or_null(of["root"]),
+        "root-description": _or_null(of["root_description"]),
+        "expiration": [int(day.strftime("%Y%m%d")) if day else None for day in of["expiration"]],
+        "isin": of["isin"],
+        "wkn": of["wkn"],
+        "intraday-multipliers": [["1"]] * len(rows),
+    }
     return {
         "s": "ok",
-        **{name: [row[name] for row in rows] for name in rows[0]},
         "has-intraday": True,
         "has-weekly-and-monthly": False,
-        "intraday-multipliers": [["1"] for _row in rows],
         "bar-transform": "none",
         "bar-fillgaps": False,
+        **{name: column if name in ALWAYS_COLUMNS else _folded(column) for name, column in columns.items()},
     }
 
 
-def _symbol(of: Instrument) -> dict[str, Any]:
-    """One symbol by column name. Null stands where a kind of instrument has no such thing (GEN-8)."""
-    return {
-        "symbol": of.symbol,
-        "description": of.description,
-        "currency": of.quote_currency,
-        "base-currency": of.base_currency or None,
-        "exchange-listed": of.exchange_listed,
-        "exchange-traded": of.exchange_traded,
-        "type": of.type,
-        "is-cfd": of.is_cfd,
-        "minmovement": of.minmovement,
-        "minmovement2": of.minmovement2,
-        "fractional": of.fractional,
-        "pricescale": of.pricescale,
-        "pointvalue": of.contract_size,
-        "timezone": of.timezone,
-        "session-regular": of.session_regular,
-        "session-premarket": of.session_premarket or None,
-        "session-postmarket": of.session_postmarket or None,
-        "session-extended": _extended(of),
-        "has-daily": of.has_daily,
-        "has-no-volume": of.has_no_volume,
-        "bar-source": of.bar_source,
-        "root": of.root or None,
-        "root-description": of.root_description or None,
-        "expiration": int(of.expiration.strftime("%Y%m%d")) if of.expiration else None,
-        "isin": of.isin,
-        "wkn": of.wkn,
-    }
+def _or_null(column: Iterable[str]) -> list[str | None]:
+    return [text or None for text in column]
 
 
-def _extended(of: Instrument) -> str | None:
-    """From the start of the pre-market to the end of the post-market, on the regular days (SES-7); null without either.
+def _folded(column: Sequence[Any]) -> Any:
+    """The column, or the value that stands in all of it."""
+    return column[0] if column.count(column[0]) == len(column) else column
 
-    Where days differ (`|`), which pre-market belongs to which session is not to be told from the texts: null too.
-    """
-    first, last = of.session_premarket or of.session_regular, of.session_postmarket or of.session_regular
-    if first == last or "|" in f"{first}{of.session_regular}{last}":
+
+@lru_cache(maxsize=1024)
+def _extended(regular: str, premarket: str, postmarket: str) -> str | None:
+    """Null without pre- and post-market, and where they do not fit the regular session."""
+    try:
+        return sessions.extended(regular, premarket, postmarket) or None
+    except ValidationError:
         return None
-    _hours, colon, days = of.session_regular.partition(":")
-    start, end = first.partition("-")[0], last.partition(":")[0].partition("-")[2]
-    return f"{start}-{end}{colon}{days}"
 
 
 def history(bars: Columns) -> dict[str, Any]:

@@ -43,7 +43,7 @@ MAY: dict[Role, dict[str, set[str]]] = {
         "axes.AccessAttempt": {"delete"},
         "marketdata.Holiday": {"add", "change", "delete"},
     },
-    Role.DEALING: {"marketdata.Instrument": {"change"}},
+    Role.DEALING: {"marketdata.Instrument": {"change"}, "marketdata.BarCorrection": {"add"}},
     Role.SUPPORT: {
         "marketdata.Instrument": {"change"},
         "marketdata.SymbolGroup": {"add", "change"},
