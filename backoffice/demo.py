@@ -233,6 +233,8 @@ GROUPS = (
             "margin_rate": Decimal("0.1"),
             "commission_kind": CommissionKind.PERCENT,
             "commission_rate": Decimal("0.05"),
+            "stops_both_ways": True,
+            "stop_limits_both_ways": True,
         },
         dict.fromkeys(("BTCUSDT.P", "ETHUSDT.P")),
     ),

@@ -22,6 +22,7 @@ SECTIONS = (
             ("trading.Order", "receipt_long"),
             ("trading.Execution", "done_all"),
             ("trading.Position", "stacked_line_chart"),
+            ("trading.LatencyReport", "speed"),
         ),
     ),
     (

@@ -62,15 +62,15 @@ def ticket(
     return quote
 
 
-def account(account: Account, instrument: Instrument, ticket: Ticket) -> None:
-    """Refuse what the state of the account or of the instrument does not allow."""
+def account(account: Account, instrument: Instrument, ticket: Ticket, *, before: Order | None = None) -> None:
+    """Refuse what the state of the account or of the instrument does not allow. `before` as for `ticket`."""
     if account.state not in (AccountState.ACTIVE, AccountState.CLOSE_ONLY):
         raise OrderRejected(Reason.ACCOUNT_NO_TRADING)
     close_only = instrument.state == InstrumentState.CLOSE_ONLY
     not_shortable = instrument.shortability == Shortability.NONE and ticket.side is Side.SELL
     if account.state == AccountState.ACTIVE and not close_only and not not_shortable:
         return
-    if not _opens(account, instrument, ticket):
+    if not _opens(account, instrument, ticket, before):
         return
     if account.state == AccountState.CLOSE_ONLY:
         raise OrderRejected(Reason.ACCOUNT_CLOSE_ONLY)
@@ -78,10 +78,13 @@ def account(account: Account, instrument: Instrument, ticket: Ticket) -> None:
     raise OrderRejected(reason, symbol=instrument.symbol)
 
 
-def _opens(account: Account, instrument: Instrument, ticket: Ticket) -> bool:
+def _opens(account: Account, instrument: Instrument, ticket: Ticket, before: Order | None) -> bool:
+    if before and before.closes_id:
+        return False
     if not account.profile.has_positions:
         return ticket.side is Side.BUY
-    return bool(margin.opening_qty(account, instrument, ticket.side, ticket.qty))
+    leaves = ticket.qty - (before.filled_qty if before else 0)
+    return bool(margin.opening_qty(account, instrument, ticket.side, leaves, besides=before))
 
 
 def room_for(more: int, account: Account, conditions: TradingConditions) -> None:

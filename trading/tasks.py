@@ -55,11 +55,17 @@ def sweep() -> int:
 def expire() -> int:
     """Cancel the orders that are no longer good, account by account, and say how many. Running twice is harmless."""
     ended = 0
-    while due := _due():
+    done: set[int] = set()
+    while due := _due(besides=done):
         for account_id, rows in groupby(due, key=itemgetter(0)):
-            ended += expiry.expire(account_id, {order_id for _account, order_id in rows})
-        if len(due) < BATCH:
-            break
+            order_ids = {order_id for _account, order_id in rows}
+            done |= order_ids
+            try:
+                ended += expiry.expire(account_id, order_ids)
+            except OperationalError:
+                raise  # the database is away; they are due at the next run too
+            except Exception:
+                log.exception("orders %s could not be ended", sorted(order_ids))
     return ended
 
 
@@ -69,10 +75,10 @@ def forget_confirmations() -> int:
     return confirmations.forget_old()
 
 
-def _due() -> list[tuple[int, int]]:
+def _due(*, besides: set[int]) -> list[tuple[int, int]]:
     """The next orders to expire, the longest overdue first, together by account."""
-    oldest = Order.objects.due(timezone.now()).order_by("expires_at").values_list("account_id", "pk")[:BATCH]
-    return sorted(oldest)
+    oldest = Order.objects.due(timezone.now()).exclude(pk__in=besides).order_by("expires_at")
+    return sorted(oldest.values_list("account_id", "pk")[:BATCH])
 
 
 def _waiting(shard: int, *, besides: set[int]) -> list[tuple[int, int]]:

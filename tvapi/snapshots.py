@@ -54,9 +54,11 @@ def _of_session(account: Account) -> list[Order]:
     for instrument in Instrument.objects.filter(pk__in=ended):
         starts[instrument.pk] = session_start(instrument, now)
     earliest = min([*starts.values(), now - ROUND_THE_CLOCK])
-    found = account.orders.of_session(earliest).select_related("instrument").order_by("-pk")
+    found = account.orders.of_session(earliest).select_related("instrument").prefetch_related("executions")
     return [
-        each for each in found if each.final_at is None or each.final_at >= starts.get(each.instrument_id, earliest)
+        each
+        for each in found.order_by("-pk")
+        if each.final_at is None or each.final_at >= starts.get(each.instrument_id, earliest)
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from decimal import Decimal
@@ -29,6 +30,7 @@ from tvapi import account_manager
 
 # CFG-2, in milliseconds. We send them although they are the defaults, which the sources disagree on (DIS-5).
 PULLING_INTERVAL = {"quotes": 500, "orders": 500, "positions": 1000, "accountManager": 500, "balances": 1000}
+COMMISSION = {"id": "commission", "title": _("Commission"), "alignment": "right"}  # CFG-8
 WITH_DEPTH = frozenset({Profile.SPOT, Profile.PERPETUAL, Profile.EXCHANGE})
 
 
@@ -44,6 +46,8 @@ def config() -> dict[str, Any]:
     return {
         **account_manager.configuration(Profile.FX_NETTING),
         "durations": [_duration(duration) for duration in DurationType],
+        "orderCustomFields": [COMMISSION],
+        "orderHistoryCustomFields": [COMMISSION],
         "pullingInterval": PULLING_INTERVAL,
     }
 
@@ -107,6 +111,8 @@ def flags(profile: Profile, conditions: TradingConditions) -> dict[str, bool]:
         "supportModifyOrderPreview": True,
         "supportTrackLatency": True,
         "supportOrdersHistory": True,
+        "supportOrderCustomFields": True,
+        "supportOrderHistoryCustomFields": True,
         "supportExecutions": True,
         "supportDOM": depth,
         "supportLevel2Data": depth,
@@ -159,7 +165,7 @@ def balance(asset: SpotValue) -> dict[str, Any]:
 
 
 def order(order: Order) -> dict[str, Any]:
-    """An order, live or of the past. Prices that its type does not have are left out (ORD-10)."""
+    """An order, live or of the past; its executions are at hand. Prices it does not have are left out (ORD-10)."""
     wire: dict[str, Any] = {
         "id": str(order.pk),
         "instrument": order.instrument.symbol,
@@ -186,10 +192,20 @@ def order(order: Order) -> dict[str, Any]:
         wire["parentType"] = order.parent_type
     if order.trailing_pips is not None:
         wire |= {"isTrailingStop": True, "trailingStopPips": order.trailing_pips}
+    if order.filled_qty and (commission := _commission(order)):
+        wire["customFields"] = [{"id": COMMISSION["id"], "value": commission}]
     if order.reason:
         kind = "error" if order.status == OrderStatus.REJECTED else "warning"
         wire["message"] = {"type": kind, "text": sentence(order.reason, order.reason_details)}
     return wire
+
+
+def _commission(order: Order) -> str:
+    """What was charged for it so far, nothing when nothing was."""
+    charged: dict[str, Decimal] = defaultdict(Decimal)
+    for execution in order.executions.all():
+        charged[execution.commission_currency_id] += execution.commission
+    return ", ".join(account_manager.amount(total, currency) for currency, total in charged.items() if total)
 
 
 def preview(of: Preview) -> dict[str, Any]:

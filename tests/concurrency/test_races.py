@@ -1,7 +1,7 @@
 """Races on real Postgres, in threads. Each was seen to fail with its guard taken out."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from decimal import Decimal
@@ -48,6 +48,11 @@ def together(*calls: Callable[[], object]) -> list[object]:
 
     with ThreadPoolExecutor(len(calls)) as pool:
         return list(pool.map(run, calls))
+
+
+def each_in_turn(calls: Iterable[Callable[[], object]]) -> None:
+    for call in calls:
+        call()
 
 
 def buy(account: Account, request_id: str, qty: str = "1000", symbol: str = "EURUSD") -> Callable[[], Order]:
@@ -244,12 +249,12 @@ def test_engine_worker_and_client_on_one_pair_do_not_deadlock() -> None:
     pairs = [bracketed(account, "1000", sl="1.08", tp="1.12", trail="50") for _ in range(5)]
     legs = [leg for order in pairs for leg in order.brackets.order_by("-pk")]
     book = desk.quote_at("EURUSD", "1.1300")
-    held = [position.pk for position in account.positions.open()]
+    held, wanted = [position.pk for position in account.positions.open()], Brackets(take_profit=D("1.2"))
     results = together(
         lambda: triggers.trigger({leg.pk: Touch(book) for leg in legs}),
         lambda: triggers.ratchet({leg.pk: Move(D("1.11"), 10**13) for leg in legs}),
-        lambda: [orders.work(account.pk, leg.pk) for leg in reversed(legs)],
-        lambda: [positions.protect(account.pk, pk, Brackets(take_profit=D("1.2"))) for pk in held],
+        partial(each_in_turn, [partial(orders.work, account.pk, leg.pk) for leg in reversed(legs)]),
+        partial(each_in_turn, [partial(positions.protect, account.pk, pk, wanted) for pk in held]),
     )
     assert not [result for result in results if isinstance(result, Exception) and not isinstance(result, OrderRejected)]
     desk.drain(account)
