@@ -3,6 +3,7 @@
 Without `DATABASE_URL` the embedded servers under `DEMO_DIR` are used, which `make demo` starts.
 """
 
+from decimal import Decimal
 from pathlib import Path
 
 import environ
@@ -181,6 +182,8 @@ CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BEAT_SCHEDULE = {
     "worker-heartbeat": {"task": "backoffice.tasks.heartbeat", "schedule": 5.0, "options": {"expires": 5}},
+    "charge-swaps": {"task": "trading.tasks.charge_swaps", "schedule": 30.0, "options": {"expires": 30}},
+    "charge-funding": {"task": "trading.tasks.charge_funding", "schedule": 30.0, "options": {"expires": 30}},
     "sweep-orders": {"task": "trading.tasks.sweep", "schedule": 5.0, "options": {"expires": 5}},
 }
 
@@ -234,6 +237,8 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 2 * 1024 * 1024
 BROKER_ID = env.str("BROKER_ID", default="demo")  # prefix of the symbol groups (GRP-5) and, in capitals, of our symbols
 TICK_LOG_SECONDS = env.int("TICK_LOG_SECONDS", default=3600)  # how long a bar builder may be away
 SHOW_CLOSED_POSITIONS_SECONDS = env.int("SHOW_CLOSED_POSITIONS_SECONDS", default=60)  # with quantity 0 (POS-6)
+QUOTE_JUMP_RANGES = env.int("QUOTE_JUMP_RANGES", default=20)  # average minute ranges that a price may jump at once,
+QUOTE_JUMP_FLOOR = Decimal(env.str("QUOTE_JUMP_FLOOR", default="0.025"))  # or this part of it, if that is more
 ORDER_SHARDS = env.int("ORDER_SHARDS", default=8)  # drain tasks that may run side by side
 
 # --- the admin --------------------------------------------------------------------------------------------------------

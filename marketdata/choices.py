@@ -50,3 +50,12 @@ class Resolution(models.TextChoices):
 class MappingState(models.TextChoices):
     DRAFT = "draft", _("Draft")
     PUBLISHED = "published", _("Published")
+
+
+class Defect(models.TextChoices):
+    """Why a tick is not traded on."""
+
+    ZERO = "zero", _("Zero or less")
+    CROSSED = "crossed", _("Bid above ask")
+    JUMP = "jump", _("Jump")
+    STALE = "stale", _("Late or out of order")

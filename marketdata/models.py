@@ -12,7 +12,7 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from backoffice.fields import NumericField, plain
-from marketdata.choices import BarSource, InstrumentState, MappingState, Resolution, Shortability, SymbolType
+from marketdata.choices import BarSource, Defect, InstrumentState, MappingState, Resolution, Shortability, SymbolType
 from marketdata.sessions import Calendar, Session, validate_session, validate_timezone
 from marketdata.triggers import bars_only_grow
 
@@ -287,3 +287,24 @@ class LogPosition(models.Model):
 
     def __str__(self) -> str:
         return f"{self.reader} {self.entry_id}"
+
+
+class BadQuotes(models.Model):
+    """How many ticks of an instrument were not traded on in a UTC day, by what was wrong with them."""
+
+    instrument = models.ForeignKey(Instrument, models.CASCADE, related_name="bad_quotes", verbose_name=_("instrument"))
+    day = models.DateField(_("day"))
+    defect = models.CharField(_("defect"), max_length=8, choices=Defect)
+    count = models.PositiveBigIntegerField(_("ticks"))
+    last_bid = NumericField(_("last bid"))
+    last_ask = NumericField(_("last ask"))
+    last_at = models.DateTimeField(_("last seen"))
+
+    class Meta:
+        verbose_name = _("bad quotes")
+        verbose_name_plural = _("bad quotes")
+        ordering = ["-day", "instrument"]
+        constraints = [models.UniqueConstraint(fields=["instrument", "day", "defect"], name="one_count_a_defect")]
+
+    def __str__(self) -> str:
+        return f"{self.instrument} {self.day} {self.defect}: {self.count}"

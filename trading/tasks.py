@@ -12,7 +12,7 @@ from django.db.models import F
 from django.db.models.functions import Mod
 from django.utils import timezone
 
-from trading import dispatch, orders
+from trading import charges, dispatch, orders
 from trading.models import Order
 
 log = logging.getLogger(__name__)
@@ -47,6 +47,18 @@ def sweep() -> int:
     for shard in shards:
         dispatch.nudge(shard)
     return len(shards)
+
+
+@shared_task
+def charge_swaps() -> int:
+    """Book the swaps that are due. Running twice, or side by side, is harmless."""
+    return charges.charge_swaps()
+
+
+@shared_task
+def charge_funding() -> int:
+    """Book the funding that is due. Running twice, or side by side, is harmless."""
+    return charges.charge_funding()
 
 
 def _waiting(shard: int, *, besides: set[int]) -> list[tuple[int, int]]:

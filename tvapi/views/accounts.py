@@ -6,8 +6,10 @@ from django.utils.translation import gettext_lazy as _
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from accounts import statements
 from accounts.models import Account
-from trading import tradables, valuation
+from trading import exposure, tradables, valuation
+from trading.prices import Prices
 from tvapi import account_manager, pips, wire
 from tvapi.account_manager import Figures
 from tvapi.exceptions import Refused
@@ -54,7 +56,11 @@ class StateView(WireView):
 
 def _figures(account: Account) -> Figures:
     if account.profile.has_positions:
-        return account_manager.of_margin(account, valuation.value(account))
+        prices = Prices()
+        value = valuation.value(account, prices)
+        return account_manager.of_margin(
+            account, value, exposure.shown(account, value, prices), statements.totals(account)
+        )
     return account_manager.of_spot(account, valuation.spot(account))
 
 
