@@ -22,6 +22,8 @@ SECTIONS = (
             ("trading.Order", "receipt_long"),
             ("trading.Execution", "done_all"),
             ("trading.Position", "stacked_line_chart"),
+            ("trading.MarginDecision", "gavel"),
+            ("trading.Leverage", "tune"),
         ),
     ),
     (
@@ -40,6 +42,9 @@ SECTIONS = (
             ("marketdata.SymbolMapping", "swap_horiz"),
             ("marketdata.Holiday", "event_busy"),
             ("marketdata.BarChunk", "bar_chart"),
+            ("marketdata.BadQuotes", "filter_alt"),
+            ("trading.SwapTerms", "bedtime"),
+            ("trading.FundingRate", "percent"),
         ),
     ),
     (
@@ -47,6 +52,7 @@ SECTIONS = (
         (
             ("accounts.Transfer", "sync_alt"),
             ("accounts.Posting", "list_alt"),
+            ("trading.Charge", "request_quote"),
             ("accounts.Balance", "savings"),
             ("accounts.LedgerAccount", "account_balance"),
             ("accounts.Currency", "payments"),

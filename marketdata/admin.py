@@ -15,7 +15,7 @@ from unfold.decorators import display
 
 from backoffice.admin import LogAdmin, Panel, ReadOnlyAdmin, StaffAdmin, list_url
 from marketdata.choices import InstrumentState, MappingState
-from marketdata.models import BarChunk, Holiday, Instrument, LogPosition, OpenBar, SymbolGroup, SymbolMapping
+from marketdata.models import BadQuotes, BarChunk, Holiday, Instrument, LogPosition, OpenBar, SymbolGroup, SymbolMapping
 
 DEFAULT_DESCRIPTION = build_localized_fieldname("description", settings.LANGUAGE_CODE)
 DESCRIPTIONS = tuple(build_localized_fieldname("description", code) for code, _language in settings.LANGUAGES)
@@ -242,3 +242,16 @@ class LogPositionAdmin(ReadOnlyAdmin):
     list_display = ("reader", "entry_id", "updated_at")
     fields = ("reader", "entry_id", "updated_at")
     empty_text = _("No reader has stored a position yet.")
+
+
+@admin.register(BadQuotes)
+class BadQuotesAdmin(LogAdmin):
+    """Ticks that triggered nothing and filled nothing, by day and by what was wrong with them."""
+
+    list_display = ("id", "day", "instrument", "defect", "count", "last_bid", "last_ask", "last_at")
+    list_select_related = ("instrument",)
+    list_filter = ("defect",)
+    fields = (("instrument", "day"), ("defect", "count"), ("last_bid", "last_ask", "last_at"))
+    search_lookup = "instrument__symbol"
+    search_help_text = _("Symbol")
+    empty_text = _("Every tick so far was fit to trade on.")

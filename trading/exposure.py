@@ -153,4 +153,4 @@ def warned_accounts() -> list[int]:
 
 
 def _latest() -> QuerySet[MarginDecision]:
-    return MarginDecision.objects.order_by("account", "-pk").distinct("account")
+    return MarginDecision.objects.order_by("account_id", "-pk").distinct("account_id")
