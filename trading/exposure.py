@@ -59,7 +59,7 @@ def of(account: Account, conditions: TradingConditions, market: Market) -> Input
     pending = account.orders.live().filter(closes=None).count()
     return make(
         account, conditions, cash or Decimal(0), positions, Upkeeps(conditions), market,
-        closing=_being_closed(account), pending=pending, warned=is_warning(latest),
+        closing=_being_closed(account), pending=pending, latest=latest,
     )  # fmt: skip
 
 
@@ -73,9 +73,10 @@ def make(
     *,
     closing: Mapping[int, Decimal],
     pending: int,
-    warned: bool,
+    latest: str | None,
 ) -> Inputs:
-    """The same from rows that were read already. `closing` is how much of each position market orders are closing."""
+    """The same from rows that were read already. `closing` is how much of each position market orders are closing,
+    `latest` the kind of the account's latest decision."""
     upkeeps.load({position.instrument_id for position in positions})
     holdings = tuple(
         _holding(account, position, upkeeps.of(position.instrument_id), market, closing.get(position.pk, Decimal(0)))
@@ -88,7 +89,8 @@ def make(
         stop_out_level=conditions.stop_out_level,
         holdings=holdings,
         pending=pending,
-        warned=warned,
+        warned=is_warning(latest),
+        stopping=latest in (DecisionKind.CANCEL_ORDERS, DecisionKind.CLOSE),
         protects=conditions.protects_negative_balance,
     )
 
@@ -100,7 +102,7 @@ def shown(account: Account, value: AccountValue, prices: Prices) -> Figures:
     market = Market(prices, now, conditions.max_quote_age_seconds, strict=False)
     positions = [each.position for each in value.positions]
     inputs = make(
-        account, conditions, value.balance, positions, Upkeeps(conditions), market, closing={}, pending=0, warned=False
+        account, conditions, value.balance, positions, Upkeeps(conditions), market, closing={}, pending=0, latest=None
     )
     return levels.figures(inputs)
 

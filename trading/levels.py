@@ -45,7 +45,11 @@ class Holding(msgspec.Struct, frozen=True):
 
 
 class Inputs(msgspec.Struct, frozen=True):
-    """All that a decision about an account is made of. `decimals` are those its currency is settled in."""
+    """All that a decision about an account is made of. `decimals` are those its currency is settled in.
+
+    `pending` orders may open positions. `warned` and `stopping` tell what was decided last: that the account stands
+    below its margin call, and that its orders were cancelled for that.
+    """
 
     balance: Decimal
     decimals: int
@@ -54,6 +58,7 @@ class Inputs(msgspec.Struct, frozen=True):
     holdings: tuple[Holding, ...]
     pending: int = 0
     warned: bool = False
+    stopping: bool = False
     protects: bool = False
 
 
@@ -116,7 +121,7 @@ def verdict(inputs: Inputs) -> Verdict:
     if found.level is None:
         return Verdict(None)
     if inputs.stop_out_level and found.level <= inputs.stop_out_level:
-        if inputs.pending:
+        if inputs.pending and not inputs.stopping:  # orders placed since do not put the closing off
             return Verdict(DecisionKind.CANCEL_ORDERS)
         if any(each.closing and each.closable for each in inputs.holdings):
             return Verdict(None)

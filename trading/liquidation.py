@@ -83,7 +83,7 @@ def _inputs(account: Account) -> Inputs:
 
 
 def _act(account: Account, inputs: Inputs, verdict: Verdict) -> Order | None:
-    if verdict.kind is DecisionKind.CANCEL_ORDERS:
+    if verdict.kind in (DecisionKind.CANCEL_ORDERS, DecisionKind.CLOSE):
         _cancel_orders(account)
     if verdict.kind is DecisionKind.CLOSE:
         [holding] = [each for each in inputs.holdings if each.position == verdict.position]

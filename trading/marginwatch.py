@@ -42,7 +42,7 @@ class Watched:
     account: Account
     cash: Decimal
     positions: list[Position]
-    warned: bool
+    latest: str | None
     books: tuple[str, ...] | None = None
 
 
@@ -101,7 +101,7 @@ class MarginWatch:
             market = Market(prices, now, conditions.max_quote_age_seconds)
             inputs = exposure.make(
                 watched.account, conditions, watched.cash, watched.positions, upkeeps, market,
-                closing={}, pending=0, warned=watched.warned,
+                closing={}, pending=0, latest=watched.latest,
             )  # fmt: skip
         except (OrderRejected, TradingConditions.DoesNotExist):
             return False  # not fit to decide on; the next price may be
@@ -169,7 +169,7 @@ def _read(accounts: list[int]) -> dict[int, Watched]:
             account=each,
             cash=cash.get((each.pk, each.currency_id), Decimal(0)),
             positions=positions[each.pk],
-            warned=exposure.is_warning(latest.get(each.pk)),
+            latest=latest.get(each.pk),
         )
         for each in found
     }

@@ -82,6 +82,17 @@ def test_orders_are_cancelled_first_then_the_worst_position_is_closed_until_the_
     assert kinds(account) == ["cancel_orders", "close", "restored"]
 
 
+def test_orders_placed_meanwhile_do_not_put_the_closing_off(account: Account) -> None:
+    desk.fill(account, "buy", "1000", limit="1.00000")
+    fall("1.08500")
+    liquidation.review(account.pk)
+    desk.fill(account, "sell", "1000", limit="1.20000")  # needs no margin, so it is taken
+    assert liquidation.review(account.pk).kind == DecisionKind.CLOSE  # type: ignore[union-attr]
+    assert [order.closes_id for order in account.orders.live()] == [
+        account.positions.get(instrument__symbol="EURUSD").pk
+    ]
+
+
 def test_every_decision_can_be_made_again_from_what_is_stored_with_it(account: Account) -> None:
     desk.fill(account, "buy", "1000", limit="1.00000")
     for bid in ("1.09800", "1.08500", "1.08500", "1.08400"):
