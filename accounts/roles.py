@@ -58,7 +58,13 @@ MAY: dict[Role, dict[str, dict[str, tuple[str, ...]]]] = {
             "feedsource": ("add", "change", "delete"),
             "feedroute": ("add", "change", "delete"),
         },
-        "trading": {"groupinstrument": ("add", "change", "delete"), "order": ("cancel",)},
+        "trading": {
+            "groupinstrument": ("add", "change", "delete"),
+            "margintier": ("add", "change", "delete"),
+            "swapterms": ("add", "change", "delete"),
+            "fundingrate": ("add",),
+            "order": ("cancel",),
+        },
         "auth": {"group": ("add", "change", "delete")},
         "axes": {"accessattempt": ("delete",)},
     },
@@ -70,12 +76,16 @@ MAY: dict[Role, dict[str, dict[str, tuple[str, ...]]]] = {
             "tradingconditions": ("add", "change", "delete"),
         },
         "marketdata": {"holiday": ("add", "change", "delete")},
-        "trading": {"groupinstrument": ("add", "change", "delete")},
+        "trading": {
+            "groupinstrument": ("add", "change", "delete"),
+            "margintier": ("add", "change", "delete"),
+            "swapterms": ("add", "change", "delete"),
+        },
         "axes": {"accessattempt": ("delete",)},
     },
     Role.DEALING: {
         "marketdata": {"instrument": ("state",), "barcorrection": ("add",), "notice": ("tell",)},
-        "trading": {"order": ("cancel",)},
+        "trading": {"order": ("cancel",), "fundingrate": ("add",)},
     },
     Role.SUPPORT: {
         "marketdata": {

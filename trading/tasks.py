@@ -14,7 +14,7 @@ from django.db.models import F
 from django.db.models.functions import Mod
 from django.utils import timezone
 
-from trading import confirmations, dispatch, expiry, orders
+from trading import charges, confirmations, dispatch, expiry, orders
 from trading.models import Order
 
 log = logging.getLogger(__name__)
@@ -49,6 +49,18 @@ def sweep() -> int:
     for shard in shards:
         dispatch.nudge(shard)
     return len(shards)
+
+
+@shared_task
+def charge_swaps() -> int:
+    """Book the swaps that are due. Running twice, or side by side, is harmless."""
+    return charges.charge_swaps()
+
+
+@shared_task
+def charge_funding() -> int:
+    """Book the funding that is due. Running twice, or side by side, is harmless."""
+    return charges.charge_funding()
 
 
 @shared_task

@@ -10,10 +10,12 @@ from django.conf import settings
 from django.db.models import QuerySet
 from django.utils import timezone
 
+from accounts import statements
 from accounts.models import Account
 from marketdata.models import Instrument
-from trading import valuation
+from trading import exposure, valuation
 from trading.models import Order, Position
+from trading.prices import Prices
 from trading.sessions_of import LONGEST_CLOSURE_DAYS, ROUND_THE_CLOCK, session_start
 from tvapi import account_manager, wire
 from tvapi.account_manager import Figures
@@ -68,6 +70,8 @@ def _just_closed(account: Account) -> QuerySet[Position]:
 
 
 def _figures(account: Account) -> Figures:
-    if account.profile.has_positions:
-        return account_manager.of_margin(account, valuation.value(account))
-    return account_manager.of_spot(account, valuation.spot(account))
+    if not account.profile.has_positions:
+        return account_manager.of_spot(account, valuation.spot(account))
+    prices = Prices()
+    value = valuation.value(account, prices)
+    return account_manager.of_margin(account, value, exposure.shown(account, value, prices), statements.totals(account))

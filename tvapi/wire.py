@@ -42,7 +42,7 @@ def seconds(at: datetime) -> int:
 
 
 def config() -> dict[str, Any]:
-    """For all accounts; a spot account replaces its account manager (CFG-1)."""
+    """For all accounts; those of other profiles than FX/CFD replace its account manager (CFG-1)."""
     return {
         **account_manager.configuration(Profile.FX_NETTING),
         "durations": [_duration(duration) for duration in DurationType],
@@ -78,7 +78,7 @@ def account(account: Account, conditions: TradingConditions) -> dict[str, Any]:
     }
     if account.currency.sign:
         wire["currencySign"] = account.currency.sign
-    if not account.profile.has_positions:
+    if account.profile not in (Profile.FX_NETTING, Profile.FX_HEDGING):
         wire["ui"] = account_manager.configuration(account.profile)
     return wire
 
@@ -117,6 +117,8 @@ def flags(profile: Profile, conditions: TradingConditions) -> dict[str, bool]:
         "supportDOM": depth,
         "supportLevel2Data": depth,
         "supportCustomAccountSummaryRow": True,
+        "supportLeverage": profile is Profile.PERPETUAL,
+        "supportLeverageButton": profile is Profile.PERPETUAL,
         "supportLogout": True,
     }
 
@@ -124,7 +126,8 @@ def flags(profile: Profile, conditions: TradingConditions) -> dict[str, bool]:
 def instrument(tradable: Tradable, pip_value: Decimal) -> dict[str, Any]:
     """`pip_value` is in the account's currency (INS-2). Quantities are in units: there is no `lotSize`.
 
-    Needed margin is quantity × price × `marginRate`, so the rate has the contract size in it.
+    Needed margin is quantity × price × `marginRate`, so the rate has the contract size in it. Where each contract needs
+    an amount of its own there is no such rate.
     """
     of = tradable.instrument
     wire: dict[str, Any] = {
@@ -140,7 +143,7 @@ def instrument(tradable: Tradable, pip_value: Decimal) -> dict[str, Any]:
     }
     if of.type == SymbolType.CRYPTO and of.base_currency:
         wire |= {"baseCurrency": of.base_currency, "quoteCurrency": of.quote_currency}
-    if tradable.margin_rate is not None:
+    if tradable.margin_rate is not None and tradable.contract_margin is None:
         wire["marginRate"] = tradable.margin_rate * of.contract_size
     return wire
 
