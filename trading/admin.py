@@ -46,6 +46,7 @@ from trading.models import (
 from trading.states import OrderStatus
 
 SHOWN_TO_CONFIRM = 100
+PROTECTION = _("Protection")
 
 STATUS_COLOURS = {
     OrderStatus.PLACING: "primary",
@@ -145,6 +146,7 @@ class OrderAdmin(LogAdmin):
         "instrument",
         "side",
         "type",
+        "role",
         "protects",
         "qty",
         "asked_price",
@@ -172,7 +174,7 @@ class OrderAdmin(LogAdmin):
             _("Quantities and prices"),
             {"fields": (("qty", "filled_qty"), (LIMIT, STOP, "if_touched"), (AVERAGE_FILL, "duration", "expires_at"))},
         ),
-        (_("Protection"), {"fields": (("role", "parent_type", "trailing_pips"), ("parent", "closes"))}),
+        (PROTECTION, {"fields": (("role", "parent_type", "trailing_pips"), ("parent", "closes"))}),
         (_("Money held"), {"fields": (("held", "held_currency"),)}),
         (
             _("Handling"),
@@ -187,6 +189,12 @@ class OrderAdmin(LogAdmin):
         ),
     )
 
+    def get_fieldsets(self, request: HttpRequest, obj: Order | None = None) -> Any:
+        """The lines on protection are for orders that protect or close something."""
+        shown = super().get_fieldsets(request, obj)
+        is_bracket = obj is not None and bool(obj.role or obj.closes_id)
+        return [each for each in shown if is_bracket or each[0] != PROTECTION]
+
     def has_cancel_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("trading.cancel_order")
 
@@ -196,12 +204,12 @@ class OrderAdmin(LogAdmin):
 
     @admin.display(description=_("protects"))
     def protects(self, order: Order) -> str:
-        """What a bracket is for, and of what."""
+        """What a bracket is there for."""
         if not order.role:
             return NOTHING
         if order.parent_type == ParentType.POSITION:
-            return _("%(role)s of position %(id)s") % {"role": order.get_role_display(), "id": order.closes_id}
-        return _("%(role)s of order %(id)s") % {"role": order.get_role_display(), "id": order.parent_id}
+            return _("Position %(id)s") % {"id": order.closes_id}
+        return _("Order %(id)s") % {"id": order.parent_id}
 
     @admin.display(description=_("price"))
     def asked_price(self, order: Order) -> str:

@@ -4,7 +4,7 @@ A bracket waits `inactive` beside its order. The order's first fill puts it to w
 brackets it goes over to the position (BRK-15), in spot accounts it stays with the order for what is filled. From then
 on it follows: its quantity is always that of what it protects (BRK-1), and it ends with it.
 
-Everything here happens under the account's lock, and with the orders locked by `locked_with_relatives`.
+Everything here happens under the account's lock, and with the orders locked by `relatives.lock`.
 """
 
 from __future__ import annotations
@@ -14,10 +14,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from django.db.models import Q
-
-from accounts.models import Account
-from trading import endings, reserves, venue
+from trading import endings, relatives, reserves, venue
 from trading.choices import BracketRole, EventKind, ParentType, Side
 from trading.errors import OrderRejected, Reason
 from trading.executions import Booking
@@ -32,20 +29,6 @@ if TYPE_CHECKING:
     from marketdata.quotes import Quote
 
 
-def locked_with_relatives(account: Account, order_ids: Iterable[int]) -> list[Order]:
-    """These orders of the account, and whatever orders their change may concern, locked in the usual order.
-
-    That is the live brackets of their instruments, and the orders that they themselves are brackets of.
-    """
-    chosen = Order.objects.filter(account=account, pk__in=order_ids)
-    concerned = (
-        Q(pk__in=chosen.values("pk"))
-        | Q(pk__in=chosen.exclude(parent=None).values("parent"))
-        | Q(pk__in=Order.objects.live().brackets().filter(account=account, instrument__in=chosen.values("instrument")))
-    )
-    return list(account.orders.locked().filter(concerned).select_related("instrument", "held_currency"))
-
-
 # --- as clients ask for them ------------------------------------------------------------------------------------------
 
 
@@ -57,13 +40,13 @@ def set_on_order(booking: Booking, order: Order, wanted: Brackets, base: Decimal
     """
     if wanted and order.closes_id:
         raise OrderRejected(Reason.BRACKETS_OF_CLOSING)
-    if order.filled_qty and (position := position_opened_by(booking.account, order)):
+    if order.filled_qty and (position := relatives.position_opened_by(booking.account, order)):
         return set_on_position(booking, position, wanted, by=by) if wanted else []
 
     def make(leg: Leg) -> Order:
         return _create(booking, order.instrument, Side(order.side), order.qty, leg, by=by, parent=order)
 
-    existing = {each.role: each for each in _tied_to(order)}
+    existing = {each.role: each for each in relatives.tied_to(order)}
     side = Side(order.side)
     return _set(booking, existing, legs(order.instrument, side, wanted, base), make, side, base, by)
 
@@ -74,7 +57,7 @@ def set_on_position(booking: Booking, position: Position, wanted: Brackets, *, b
     Raises OrderRejected(NO_PRICE) when a new one cannot be held against the market.
     """
     side, instrument = Side(position.side), position.instrument
-    existing = {each.role: each for each in _protecting(position)}
+    existing = {each.role: each for each in relatives.protecting(position)}
     quote = booking.prices.quote(instrument.symbol)
     if wanted and quote is None:
         raise OrderRejected(Reason.NO_PRICE, symbol=instrument.symbol)
@@ -106,6 +89,19 @@ def modify(booking: Booking, bracket: Order, ticket: Ticket, *, by: User | None)
     parent_side, base = Side(bracket.side).opposite, _base_of(booking, bracket)
     asked_for = [leg for leg in legs(bracket.instrument, parent_side, wanted, base) if leg.role == bracket.role]
     move(booking, bracket, asked_for[0], base, by=by)
+    if bracket.status == OrderStatus.WORKING and not booking.account.profile.has_positions:
+        _reserve_anew(booking, bracket)
+
+
+def _reserve_anew(booking: Booking, bracket: Order) -> None:
+    """Set aside what a spot bracket may cost at its new price, or raise OrderRejected."""
+    partner = relatives.partner_of(bracket)
+    pair = [bracket, partner] if partner else [bracket]
+    reserves.share(booking, pair)
+    if refused := next((each for each in pair if each.is_final), None):
+        raise OrderRejected(Reason(refused.reason), **refused.reason_details)
+    for each in pair:
+        each.save()
 
 
 def _base_of(booking: Booking, bracket: Order) -> Decimal:
@@ -241,7 +237,7 @@ def _follow_order(booking: Booking, order: Order, live: list[Order]) -> list[Ord
         return _resize(booking, own, order.qty)  # BRK-11
     if not booking.account.profile.has_position_brackets:
         return _work_for_filled(booking, order, own)
-    position = position_opened_by(booking.account, order)
+    position = relatives.position_opened_by(booking.account, order)
     if position:
         return _go_over(booking, own, position, live)
     if order.is_final:
@@ -283,7 +279,7 @@ def _follow_partner(booking: Booking, order: Order, live: list[Order]) -> list[O
     """
     if not order.filled_qty:
         return []
-    partners = [each for each in live if is_partner(each, order)]
+    partners = [each for each in live if relatives.is_partner(each, order)]
     if order.status != OrderStatus.FILLED:
         return _resize(booking, partners, order.leaves_qty)
     touched = _end_all(booking, partners, Reason.OCO)
@@ -363,39 +359,3 @@ def _end(booking: Booking, order: Order, reason: Reason, *, by: User | None = No
     endings.end(booking.account, order, OrderStatus.CANCELLED, at=booking.at, because=OrderRejected(reason), heir=heir)
     order.save()
     order.record(EventKind.CANCELLED, by=by, reason=reason)
-
-
-# --- who belongs together ---------------------------------------------------------------------------------------------
-
-
-def position_opened_by(account: Account, order: Order) -> Position | None:
-    """The open position that the order's fills opened or enlarged."""
-    if not account.profile.has_position_brackets:
-        return None
-    opened_by = order if account.profile.is_hedging else None
-    positions = account.positions.open().select_related("instrument")
-    return positions.filter(instrument=order.instrument, side=order.side, opened_by=opened_by).first()
-
-
-def partner_of(bracket: Order) -> Order | None:
-    """The other one of the pair, while it is live. The orders are locked."""
-    candidates = Order.objects.live().brackets().filter(account=bracket.account_id, instrument=bracket.instrument_id)
-    return next((each for each in candidates.select_related("held_currency") if is_partner(each, bracket)), None)
-
-
-def is_partner(other: Order, bracket: Order) -> bool:
-    if other.pk == bracket.pk or not bracket.role:
-        return False
-    if bracket.closes_id:
-        return other.closes_id == bracket.closes_id
-    return other.closes_id is None and other.parent_id == bracket.parent_id
-
-
-def _tied_to(order: Order) -> list[Order]:
-    tied = order.brackets.live().filter(parent_type=ParentType.ORDER)
-    return list(tied.select_related("instrument", "held_currency").order_by("pk"))
-
-
-def _protecting(position: Position) -> list[Order]:
-    protecting = position.closing_orders.live().brackets()
-    return list(protecting.select_related("instrument", "held_currency").order_by("pk"))

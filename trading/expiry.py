@@ -11,7 +11,7 @@ from django.utils import timezone
 from accounts.models import Account
 from marketdata.models import Instrument
 from marketdata.sessions import NeverOpens
-from trading import brackets, dispatch, endings
+from trading import brackets, dispatch, endings, relatives
 from trading.choices import DurationType, EventKind
 from trading.errors import OrderRejected, Reason
 from trading.executions import Booking
@@ -57,11 +57,7 @@ def expire(account_id: int, order_ids: Iterable[int]) -> int:
         account = Account.objects.changing(account_id)
         now = timezone.now()
         booking = Booking(account, account.group.conditions_at(now), Prices(), now)
-        ended = [
-            order
-            for order in brackets.locked_with_relatives(account, order_ids)
-            if order.pk in order_ids and is_due(order, now)
-        ]
+        ended = [order for order in relatives.lock(account, order_ids) if order.pk in order_ids and is_due(order, now)]
         touched = []
         for order in ended:
             end(booking, order)

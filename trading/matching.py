@@ -8,7 +8,7 @@ from datetime import datetime
 from accounts.models import Account
 from marketdata.choices import InstrumentState
 from marketdata.quotes import Quote
-from trading import brackets, endings, executions, reserves, venue
+from trading import endings, executions, relatives, reserves, venue
 from trading.choices import DurationType, EventKind, OrderType
 from trading.errors import OrderRejected, Reason
 from trading.executions import Booking
@@ -26,7 +26,7 @@ def look(booking: Booking, order: Order, quote: Quote | None) -> None:
         if order.awaits_stop and venue.is_reached(order, quote):
             order.triggered_at = now
             order.record(EventKind.TRIGGERED, seen=quote)
-        if order.role and (partner := brackets.partner_of(order)) and partner.held:
+        if order.role and (partner := relatives.partner_of(order)) and partner.held:
             reserves.take_over(order, partner)
             partner.save()
         _fill(booking, order, quote)
@@ -64,7 +64,10 @@ def _fill(booking: Booking, order: Order, quote: Quote) -> None:
             part = _closable(order, fill)
             executions.record(booking, order, part, seen=quote)
         except OrderRejected as refusal:
-            endings.end(booking.account, order, OrderStatus.CANCELLED, at=booking.at, because=refusal)
+            heir = relatives.partner_of(order) if order.held else None
+            endings.end(booking.account, order, OrderStatus.CANCELLED, at=booking.at, because=refusal, heir=heir)
+            if heir:
+                heir.save()
             order.record(EventKind.CANCELLED, seen=quote, reason=refusal.reason)
             return
         order.last_book = quote.version

@@ -143,11 +143,7 @@ class Order(models.Model):
     avg_price = NumericField(_("average price"), null=True, blank=True)
     limit_price = NumericField(_("limit price"), null=True, blank=True)
     stop_price = NumericField(_("stop price"), null=True, blank=True)
-    if_touched = models.BooleanField(
-        _("if touched"),
-        default=False,
-        help_text=_("The stop price lies on this side of the market: it is reached from the other direction."),
-    )
+    if_touched = models.BooleanField(_("stop on this side of the market"), default=False)  # ORD-23
     duration = models.CharField(_("duration"), max_length=8, choices=DurationType, default=DurationType.GTC)
     expires_at = models.DateTimeField(_("good till"), null=True, blank=True)
     role = models.CharField(_("role"), max_length=2, choices=BracketRole, blank=True)

@@ -23,6 +23,7 @@ from trading import (
     margin,
     matching,
     quotebook,
+    relatives,
     tradables,
     venue,
 )
@@ -209,7 +210,7 @@ def cancel(account_id: int, order_id: int, *, by: User | None = None) -> Order:
     with transaction.atomic():
         account, order = _locked(account_id, order_id)
         now = timezone.now()
-        heir = brackets.partner_of(order) if order.held else None
+        heir = relatives.partner_of(order) if order.held else None
         endings.end(account, order, OrderStatus.CANCELLED, at=now, heir=heir)
         order.save()
         if heir:
@@ -256,7 +257,7 @@ def _earlier(account_id: int, request_id: str) -> Order | None:
 
 
 def _with_relatives(account: Account, order_id: int) -> Order | None:
-    locked = brackets.locked_with_relatives(account, [order_id])
+    locked = relatives.lock(account, [order_id])
     return next((order for order in locked if order.pk == order_id), None)
 
 

@@ -11,7 +11,7 @@ from accounts.choices import FeeAsset, Profile
 from accounts.models import Account, Balance
 from tests import factories
 from tests.trading import desk
-from trading import brackets, orders, positions, valuation
+from trading import orders, positions, relatives, valuation
 from trading.choices import EventKind, Side
 from trading.errors import OrderRejected, Reason
 from trading.models import Order, Position
@@ -464,6 +464,30 @@ def test_a_spot_stop_that_cannot_be_paid_for_is_cancelled_with_the_reason(db: No
     assert reserved(account, "USDT") == D(25000)
 
 
+def test_a_spot_bracket_given_another_price_reserves_for_that(db: None) -> None:
+    factories.quote("BTCUSDT", "60000.00", "60010.00", size="100")
+    account = factories.account(Profile.SPOT, symbols=["BTCUSDT"], base="USDT", deposits={"BTC": D(1), "USDT": D(5000)})
+    order = desk.fill(account, "sell", "0.5", "BTCUSDT", sl="61000", tp="50000")
+    assert reserved(account, "USDT") == D(31110)  # 0.5 × 61,000 and 2 %
+    stop_loss = legs(order)["sl"]
+    orders.modify(account.pk, stop_loss.pk, qty=D("0.5"), stop_price=D(62000))
+    assert reserved(account, "USDT") == D(31620)
+    refusal(Reason.BALANCE, orders.modify, account.pk, stop_loss.pk, qty=D("0.5"), stop_price=D(90000))
+    assert (legs(order)["sl"].stop_price, reserved(account, "USDT")) == (D(62000), D(31620))
+
+
+def test_a_spot_stop_that_the_market_ran_away_from_leaves_the_reserve_to_the_other(db: None) -> None:
+    factories.quote("BTCUSDT", "60000.00", "60010.00", size="100")
+    account = factories.account(Profile.SPOT, symbols=["BTCUSDT"], base="USDT", deposits={"BTC": D(1), "USDT": D(2000)})
+    order = desk.fill(account, "sell", "0.5", "BTCUSDT", sl="61000", tp="50000")
+    desk.market(account, "69990", "70000", "BTCUSDT", size="100")
+    assert (legs(order)["sl"].status, legs(order)["sl"].reason) == (CANCELLED, Reason.HELD_TOO_SMALL)
+    assert (legs(order)["tp"].status, legs(order)["tp"].held) == (WORKING, D(31110))
+    desk.market(account, "49990", "50000", "BTCUSDT", size="100")
+    assert legs(order)["tp"].status == FILLED
+    assert reserved(account, "USDT") == ZERO
+
+
 def test_spot_positions_take_no_brackets(spot: Account) -> None:
     refusal(Reason.UNKNOWN_POSITION, positions.protect, spot.pk, 1, Brackets(stop_loss=D(1)))
 
@@ -500,7 +524,7 @@ def test_a_position_has_one_live_bracket_of_a_role(net: Account) -> None:
     twin.pk, twin.request_id = None, "twin"
     with pytest.raises(IntegrityError, match="one_live_bracket_a_position_and_role"), transaction.atomic():
         twin.save(force_insert=True)
-    assert brackets.partner_of(legs(order)["sl"]) is None
+    assert relatives.partner_of(legs(order)["sl"]) is None
 
 
 def test_an_order_has_one_live_bracket_of_a_role(net: Account) -> None:

@@ -30,6 +30,7 @@ GOOD_QUERIES = {
 }
 BODY_FIELDS = ["login", "password", "locale", "instrument", "side", "type", "qty", "limitPrice", "stopPrice", "amount"]
 BODY_FIELDS += ["durationType", "durationDateTime", "stopLoss", "takeProfit", "currentAsk", "currentBid"]
+BODY_FIELDS += ["trailingStopPips", "guaranteedStop", "id", "transactionId", "timestamp", "roundTripDuration"]
 BROKEN_BODIES = {
     "twice": b"qty=1000&qty=2000",
     "twice empty": b"qty=1000&qty=",
@@ -116,7 +117,7 @@ def test_nothing_below_tv_is_a_404(tv, path):
             assert client.response.status_code == (401 if path == "/accounts/" and client is not tv else 200)
 
 
-@pytest.mark.parametrize("what", ["previewOrder", "getLeverage", "setLeverage", "previewLeverage", "trackLatency"])
+@pytest.mark.parametrize("what", ["getLeverage", "setLeverage", "previewLeverage"])
 def test_what_is_not_offered_is_refused(tv, account, what):
     assert refused(tv.post(f"/accounts/FX/{what}", {"qty": 1})) == "This is not available here."
 
