@@ -184,7 +184,7 @@ def test_a_stop_out_and_the_clients_own_close_close_the_position_once() -> None:
         assert not [each for each in results if isinstance(each, Exception) and not isinstance(each, OrderRejected)]
         desk.drain(account)
         worst.refresh_from_db()
-        assert (worst.qty, worst.fills.filter(is_close=True).count()) == (0, 1)
+        assert (worst.qty, worst.fills.filter(is_close=True).count()) == (D(0), 1)
         assert account.positions.open().count() == 1
 
 

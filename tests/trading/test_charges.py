@@ -190,6 +190,6 @@ def test_the_statement_shows_charges_with_the_running_balance(
         (TransferKind.SWAP, D("-0.65"), D("99999.35")),
         (TransferKind.SWAP, D("-0.65"), D("99998.70")),
     ]
-    assert (statement.opening, statement.closing) == (0, D("99998.70"))
+    assert (statement.opening, statement.closing) == (D(0), D("99998.70"))
     assert statement.total(TransferKind.SWAP) == D("-1.30")
     assert statements.totals(account)[TransferKind.SWAP] == D("-1.30")

@@ -83,7 +83,7 @@ def test_profit(row: Row) -> None:
     assert valuation.value(account).unrealized_pl == D(row["expected"])
     desk.fill(account, "sell" if row["side"] == "buy" else "buy", row["qty"], row["symbol"])
     position = account.positions.get()
-    assert (position.qty, position.realized_pl) == (0, D(row["expected"]))
+    assert (position.qty, position.realized_pl) == (D(0), D(row["expected"]))
     assert account.balances.get().total == 100_000_000 + D(row["expected"])
 
 
