@@ -252,6 +252,8 @@ GROUPS = (
             "protects_negative_balance": True,
             "commission_kind": CommissionKind.PERCENT,
             "commission_rate": Decimal("0.05"),
+            "stops_both_ways": True,
+            "stop_limits_both_ways": True,
         },
         dict.fromkeys(("BTCUSDT.P", "ETHUSDT.P")),
     ),

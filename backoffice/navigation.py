@@ -24,6 +24,7 @@ SECTIONS = (
             ("trading.Position", "stacked_line_chart"),
             ("trading.MarginDecision", "gavel"),
             ("trading.Leverage", "tune"),
+            ("trading.LatencyReport", "speed"),
         ),
     ),
     (
@@ -41,10 +42,15 @@ SECTIONS = (
             ("marketdata.SymbolGroup", "folder"),
             ("marketdata.SymbolMapping", "swap_horiz"),
             ("marketdata.Holiday", "event_busy"),
+            ("marketdata.FeedSource", "cell_tower"),
+            ("marketdata.FeedRoute", "alt_route"),
             ("marketdata.BarChunk", "bar_chart"),
             ("marketdata.BadQuotes", "filter_alt"),
             ("trading.SwapTerms", "bedtime"),
             ("trading.FundingRate", "percent"),
+            ("marketdata.BarCorrection", "edit_note"),
+            ("marketdata.Notice", "campaign"),
+            ("marketdata.StreamComparison", "compare_arrows"),
         ),
     ),
     (

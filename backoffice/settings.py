@@ -51,7 +51,8 @@ STREAM_PORT = _port("STREAM_PORT", HTTP_PORT + 1)
 # Which part of the system an ASGI process is: `stream` where a balancer separates the endless responses, else `web`.
 PART = env.str("PART", default="web")
 WEB_THREADS = env.int("WEB_THREADS", default=8)  # of each ASGI process; each keeps a database connection
-ASGI_HANDLERS = ["tvapi.streaming.handle"]  # asynchronous functions that are asked before Django, see backoffice.asgi
+# Asynchronous functions that are asked before Django, see backoffice.asgi.
+ASGI_HANDLERS = ["tvapi.streaming.handle", "tvapi.account_streams.handle"]
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["*"] if IS_LOCAL else [])
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 
@@ -60,7 +61,7 @@ INSTALLED_APPS = [
     "backoffice",  # before unfold, one of whose templates it replaces
     "unfold",
     "unfold.contrib.filters",
-    "django.contrib.admin",
+    "django.contrib.admin.apps.SimpleAdminConfig",  # the URLs find the pages
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -184,7 +185,12 @@ CELERY_BEAT_SCHEDULE = {
     "worker-heartbeat": {"task": "backoffice.tasks.heartbeat", "schedule": 5.0, "options": {"expires": 5}},
     "charge-swaps": {"task": "trading.tasks.charge_swaps", "schedule": 30.0, "options": {"expires": 30}},
     "charge-funding": {"task": "trading.tasks.charge_funding", "schedule": 30.0, "options": {"expires": 30}},
+    "symbol-lists": {"task": "tvapi.tasks.prepare_symbol_lists", "schedule": 15.0, "options": {"expires": 15}},
+    "close-days": {"task": "marketdata.tasks.close_days", "schedule": 20.0, "options": {"expires": 20}},
+    "drop-old-bars": {"task": "marketdata.tasks.drop_old_bars", "schedule": 86_400.0},
     "sweep-orders": {"task": "trading.tasks.sweep", "schedule": 5.0, "options": {"expires": 5}},
+    "expire-orders": {"task": "trading.tasks.expire", "schedule": 1.0, "options": {"expires": 1}},
+    "forget-confirmations": {"task": "trading.tasks.forget_confirmations", "schedule": 600.0},
 }
 
 # --- languages --------------------------------------------------------------------------------------------------------
@@ -236,6 +242,10 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 2 * 1024 * 1024
 # --- the broker -------------------------------------------------------------------------------------------------------
 BROKER_ID = env.str("BROKER_ID", default="demo")  # prefix of the symbol groups (GRP-5) and, in capitals, of our symbols
 TICK_LOG_SECONDS = env.int("TICK_LOG_SECONDS", default=3600)  # how long a bar builder may be away
+BARS_KEPT_DAYS = {  # by resolution; 0 keeps them for ever
+    "1": env.int("MINUTE_BARS_KEPT_DAYS", default=0),
+    "1D": env.int("DAY_BARS_KEPT_DAYS", default=0),
+}
 SHOW_CLOSED_POSITIONS_SECONDS = env.int("SHOW_CLOSED_POSITIONS_SECONDS", default=60)  # with quantity 0 (POS-6)
 QUOTE_JUMP_RANGES = env.int("QUOTE_JUMP_RANGES", default=20)  # average minute ranges that a price may jump at once,
 QUOTE_JUMP_FLOOR = Decimal(env.str("QUOTE_JUMP_FLOOR", default="0.025"))  # or this part of it, if that is more

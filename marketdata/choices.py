@@ -59,3 +59,17 @@ class Defect(models.TextChoices):
     CROSSED = "crossed", _("Bid above ask")
     JUMP = "jump", _("Jump")
     STALE = "stale", _("Late or out of order")
+
+
+class FeedKind(models.TextChoices):
+    """Which protocol a price source speaks; `marketdata.adapters` has one for each."""
+
+    BINANCE = "binance", _("Binance")
+
+
+class FeedState(models.TextChoices):
+    OFF = "off", _("Off")
+    CONNECTING = "connecting", _("Connecting")
+    LIVE = "live", _("Live")
+    STALE = "stale", _("Without prices")
+    FAILED = "failed", _("Failed")

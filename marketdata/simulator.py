@@ -13,6 +13,8 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from random import Random
 
+import msgspec
+
 from marketdata import bars
 from marketdata.bars import Bar, WriteReport
 from marketdata.choices import BarSource
@@ -123,6 +125,17 @@ def held_tick(market: Market, bid: Decimal, ask: Decimal, time_ms: int, *, seed:
     """A tick at just this bid and ask, always with the same depth behind them."""
     trades = Random(f"{seed} {market.symbol} {time_ms}")
     return _tick(market, bid, ask, time_ms, trades=trades, book=Random(market.symbol))
+
+
+def closing_tick(market: Market, last: Last) -> Tick:
+    """The quote that a closed market shows: its last price, at the end of that price's minute.
+
+    That is the end of the session when the price is the session's last: outside of it, so no bar is made of it.
+    """
+    narrowest = market.profile.spread_ticks[0] * market.tick_size
+    ask = max(last.ask, last.bid + narrowest)  # of a bar only its close is known
+    time_ms = (last.time_ms // (MINUTE_SECONDS * 1000) + 1) * MINUTE_SECONDS * 1000
+    return msgspec.structs.replace(held_tick(market, last.bid, ask, time_ms), last=None, last_size=None)
 
 
 def _tick(market: Market, bid: Decimal, ask: Decimal, time_ms: int, *, trades: Random, book: Random) -> Tick:

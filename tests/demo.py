@@ -22,7 +22,7 @@ from backoffice.processes import LOOPBACK, Program, free_port, spawn, stop, wait
 PROJECT = Path(__file__).resolve().parent.parent
 PATIENCE_SECONDS = 300.0  # only what hangs takes longer, even where other work shares the processors
 READY = "Try, in another terminal"
-E2E = "tests/e2e/"
+TOGETHER = ("tests/e2e/", "tests/browser/")  # one demo, one browser: what is slow to start is started once
 
 
 class Demo:
@@ -46,10 +46,14 @@ class Demo:
             "STREAM_PORT": str(self.stream_port),
         }
 
-    def start(self) -> None:
-        """Return when the demo has printed its closing block; fail with its output when it does not."""
+    def launch(self) -> None:
+        """Begin to start it."""
         argv = [sys.executable, "manage.py", "run_demo"]
         self.process = spawn(Program("demo", argv, log=self.output, cwd=PROJECT, env=self.env))
+
+    def start(self) -> None:
+        """Return when the demo has printed its closing block; fail with its output when it does not."""
+        self.launch()
         wait_until(lambda: self.is_ready() or self.process.poll() is not None, PATIENCE_SECONDS)
         if not self.is_ready() or self.process.poll() is not None:
             self.stop()
@@ -112,16 +116,16 @@ def demo() -> Iterator[Demo]:
         running.stop()
 
 
-class OneDemo(LoadScopeScheduling):
-    """Every test goes to whichever worker is free, but those of tests/e2e together to one.
+class Together(LoadScopeScheduling):
+    """Every test goes to whichever worker is free, but those of a directory in `TOGETHER` to one.
 
     xdist's own `--dist loadgroup` would do it by a mark, but writes the group where pytest 9.2 no longer reads it.
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        return E2E if nodeid.startswith(E2E) else nodeid
+        return next((directory for directory in TOGETHER if nodeid.startswith(directory)), nodeid)
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> OneDemo:
-    return OneDemo(config, log)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Together:
+    return Together(config, log)

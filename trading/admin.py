@@ -24,7 +24,7 @@ from accounts.admin import AccountGroupAdmin, TradingConditionsAdmin
 from accounts.models import User
 from backoffice.admin import NOTHING, LogAdmin, Panel, ReadOnlyAdmin, StaffAdmin, list_url, number
 from trading import levels, orders
-from trading.choices import DecisionKind
+from trading.choices import DecisionKind, ParentType
 from trading.errors import OrderRejected, sentence
 from trading.levels import Holding
 from trading.models import (
@@ -32,6 +32,7 @@ from trading.models import (
     Execution,
     FundingRate,
     GroupInstrument,
+    LatencyReport,
     Leverage,
     MarginDecision,
     MarginTier,
@@ -124,6 +125,17 @@ def event_details(event: OrderEvent) -> str:
     return ", ".join(f"{name}: {value}" for name, value in event.details.items()) or NOTHING
 
 
+def brackets_panel(brackets: models.QuerySet[Order], url: str) -> Panel:
+    """The brackets of an order or a position, those that have ended too."""
+    return Panel(
+        _("stop loss and take profit"),
+        brackets.select_related("instrument").order_by("-pk"),
+        ("id", "role", "side", "qty", LIMIT, STOP, "trailing_pips", "status", "parent_type"),
+        _("Nothing protects it."),
+        url,
+    )
+
+
 @admin.register(Order)
 class OrderAdmin(LogAdmin):
     list_display = (
@@ -133,6 +145,7 @@ class OrderAdmin(LogAdmin):
         "instrument",
         "side",
         "type",
+        "protects",
         "qty",
         "asked_price",
         "filled_qty",
@@ -144,6 +157,7 @@ class OrderAdmin(LogAdmin):
         "status",
         "side",
         "type",
+        "role",
         ("account", AutocompleteSelectFilter),
         ("instrument", AutocompleteSelectFilter),
     )
@@ -156,8 +170,9 @@ class OrderAdmin(LogAdmin):
         (None, {"fields": (("account", "instrument"), ("side", "type"), ("status", "reason_text"))}),
         (
             _("Quantities and prices"),
-            {"fields": (("qty", "filled_qty"), (LIMIT, STOP), (AVERAGE_FILL, "duration"))},
+            {"fields": (("qty", "filled_qty"), (LIMIT, STOP, "if_touched"), (AVERAGE_FILL, "duration", "expires_at"))},
         ),
+        (_("Protection"), {"fields": (("role", "parent_type", "trailing_pips"), ("parent", "closes"))}),
         (_("Money held"), {"fields": (("held", "held_currency"),)}),
         (
             _("Handling"),
@@ -167,7 +182,6 @@ class OrderAdmin(LogAdmin):
                     ("triggered_at", "final_at"),
                     ("venue", "queued"),
                     ("request_id", "revision"),
-                    "closes",
                 )
             },
         ),
@@ -180,6 +194,15 @@ class OrderAdmin(LogAdmin):
     def shown_status(self, order: Order) -> tuple[str, str]:
         return order.status, order.get_status_display()
 
+    @admin.display(description=_("protects"))
+    def protects(self, order: Order) -> str:
+        """What a bracket is for, and of what."""
+        if not order.role:
+            return NOTHING
+        if order.parent_type == ParentType.POSITION:
+            return _("%(role)s of position %(id)s") % {"role": order.get_role_display(), "id": order.closes_id}
+        return _("%(role)s of order %(id)s") % {"role": order.get_role_display(), "id": order.parent_id}
+
     @admin.display(description=_("price"))
     def asked_price(self, order: Order) -> str:
         """What the order waits for; a market order does not."""
@@ -191,6 +214,8 @@ class OrderAdmin(LogAdmin):
         return sentence(order.reason, order.reason_details) if order.reason else NOTHING
 
     def panels(self, request: HttpRequest, order: Order) -> Iterable[Panel]:
+        if not order.role:
+            yield brackets_panel(order.brackets.all(), list_url(Order, parent__id__exact=order.pk))
         yield Panel(
             _("events"),
             order.events.select_related("by"),
@@ -329,6 +354,8 @@ class PositionAdmin(LogAdmin):
     empty_text = _("There has been no position yet.")
 
     def panels(self, request: HttpRequest, position: Position) -> Iterable[Panel]:
+        brackets = position.closing_orders.exclude(role="")
+        yield brackets_panel(brackets, list_url(Order, closes__id__exact=position.pk))
         yield Panel(
             _("fills"),
             position.fills.select_related("execution__instrument").order_by("pk"),
@@ -353,6 +380,24 @@ class PositionFillAdmin(LogAdmin):
     search_lookup = "position__account__number"
     search_help_text = _("Number of an account or of a fill")
     empty_text = _("There has been no position yet.")
+
+
+@admin.register(LatencyReport)
+class LatencyReportAdmin(LogAdmin):
+    """How long trading requests took for users."""
+
+    list_display = ("id", "at", "account", "kind", "instrument", "side", "qty", "round_trip_ms")
+    list_select_related = ("account", "instrument")
+    list_filter = ("kind", ("account", AutocompleteSelectFilter))
+    fields = (
+        ("account", "kind", "transaction_id"),
+        ("instrument", "side", "qty"),
+        ("bid", "ask", "quoted_ms"),
+        ("round_trip_ms", "at"),
+    )
+    search_lookup = "account__number"
+    search_help_text = _("Number of an account or of a report")
+    empty_text = _("No page has told yet how long its requests took.")
 
 
 # --- margin and charges -----------------------------------------------------------------------------------------------

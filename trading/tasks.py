@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 from datetime import timedelta
+from itertools import groupby
+from operator import itemgetter
 
 from celery import shared_task
 from django.conf import settings
@@ -12,7 +14,7 @@ from django.db.models import F
 from django.db.models.functions import Mod
 from django.utils import timezone
 
-from trading import charges, dispatch, orders
+from trading import charges, confirmations, dispatch, expiry, orders
 from trading.models import Order
 
 log = logging.getLogger(__name__)
@@ -59,6 +61,36 @@ def charge_swaps() -> int:
 def charge_funding() -> int:
     """Book the funding that is due. Running twice, or side by side, is harmless."""
     return charges.charge_funding()
+
+
+@shared_task
+def expire() -> int:
+    """Cancel the orders that are no longer good, account by account, and say how many. Running twice is harmless."""
+    ended = 0
+    done: set[int] = set()
+    while due := _due(besides=done):
+        for account_id, rows in groupby(due, key=itemgetter(0)):
+            order_ids = {order_id for _account, order_id in rows}
+            done |= order_ids
+            try:
+                ended += expiry.expire(account_id, order_ids)
+            except OperationalError:
+                raise  # the database is away; they are due at the next run too
+            except Exception:
+                log.exception("orders %s could not be ended", sorted(order_ids))
+    return ended
+
+
+@shared_task
+def forget_confirmations() -> int:
+    """Delete the used confirmations that nobody can use again. Says how many."""
+    return confirmations.forget_old()
+
+
+def _due(*, besides: set[int]) -> list[tuple[int, int]]:
+    """The next orders to expire, the longest overdue first, together by account."""
+    oldest = Order.objects.due(timezone.now()).exclude(pk__in=besides).order_by("expires_at")
+    return sorted(oldest.values_list("account_id", "pk")[:BATCH])
 
 
 def _waiting(shard: int, *, besides: set[int]) -> list[tuple[int, int]]:

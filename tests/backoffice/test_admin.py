@@ -29,6 +29,7 @@ from trading.states import OrderStatus
 
 pytestmark = pytest.mark.django_db
 
+admin.autodiscover()  # as the URLs do
 MODELS = sorted(admin.site._registry, key=lambda model: model._meta.label)
 LABELS = [model._meta.label for model in MODELS]
 # What each role may do beside looking, and what it may not even see; written out so that a slip in the table of roles
@@ -42,7 +43,7 @@ MAY: dict[Role, dict[str, set[str]]] = {
         "axes.AccessAttempt": {"delete"},
         "marketdata.Holiday": {"add", "change", "delete"},
     },
-    Role.DEALING: {"marketdata.Instrument": {"change"}},
+    Role.DEALING: {"marketdata.Instrument": {"change"}, "marketdata.BarCorrection": {"add"}},
     Role.SUPPORT: {
         "marketdata.Instrument": {"change"},
         "marketdata.SymbolGroup": {"add", "change"},

@@ -26,13 +26,13 @@ def installed_chromium() -> str | None:
     return next(filter(None, map(shutil.which, NAMES)), None)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
     path = installed_chromium()
     if path is None and "CI" not in os.environ:
         pytest.skip("There is no Chromium: install Debian's package chromium.")
     # Playwright keeps an event loop in this thread, in which Django would refuse to use the database. Nothing runs in
-    # it while a test does.
+    # it while a test does. It ends with the module: asynchronous tests need a loop of their own.
     os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "1"
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=FLAGS)

@@ -15,6 +15,7 @@ from django.db import connections
 
 from marketdata import bars, holds, quotes, ticklog
 from marketdata.bars import Bar
+from marketdata.builder import BarBuilder
 from marketdata.feed import TICK_MS, Feed, Simulation
 from marketdata.lease import Lease
 from marketdata.models import Instrument, OpenBar
@@ -83,6 +84,20 @@ def test_a_closed_market_has_no_ticks() -> None:
     opening_ms = MONDAY_MS + (5 * 60 + 30) * 60_000
     ticks = play(10, start_ms=opening_ms - 5000)["AAPL"]
     assert min(tick.time_ms for tick in ticks) == opening_ms
+
+
+def test_a_closed_market_shows_its_last_price(empty_redis: redis.Redis) -> None:
+    aapl = factories.instrument("AAPL")
+    friday_close = MONDAY_MS // 1000 - (9 + 24 + 24 + 3) * 3600  # 21:00 UTC
+    price = Decimal("270.00")
+    bars.write(aapl, [Bar(friday_close - 60, price, price, price, price, Decimal(100))])
+    [tick] = play(15)["AAPL"]
+    assert (tick.bid, tick.ask, tick.time_ms, tick.last) == (price, Decimal("270.01"), friday_close * 1000, None)
+    BarBuilder().run_once()
+    assert bars.history(aapl, "1", friday_close - 60, MONDAY_MS // 1000).t == [friday_close - 60]
+
+    empty_redis.flushdb()
+    assert play(2)["AAPL"] == [tick]
 
 
 def test_an_instrument_without_a_profile_gets_no_prices() -> None:

@@ -15,8 +15,19 @@ MARGIN_PROFILES = [profile for profile in Profile if profile.has_positions]
 
 def test_config_names_durations_intervals_and_the_account_manager(tv):
     config = tv.d("/config", locale="en")
+    resting = ["limit", "stop", "stoplimit"]
     assert config["durations"] == [
-        {"id": "gtc", "title": "Good till cancelled", "default": True, "supportedOrderTypes": ["limit", "stop"]}
+        {"id": "gtc", "title": "Good till cancelled", "default": True, "supportedOrderTypes": resting},
+        {"id": "day", "title": "Day", "supportedOrderTypes": resting},
+        {
+            "id": "gtd",
+            "title": "Good till date",
+            "hasDatePicker": True,
+            "hasTimePicker": True,
+            "supportedOrderTypes": resting,
+        },
+        {"id": "ioc", "title": "Immediate or cancel", "supportedOrderTypes": ["limit"]},
+        {"id": "fok", "title": "Fill or kill", "supportedOrderTypes": ["limit"]},
     ]
     assert config["pullingInterval"] == {
         "quotes": 500,
@@ -78,8 +89,10 @@ def test_flags_follow_from_the_profile(tv, trader, profile, expected):
     flags = account["config"]
     assert {name: flags[name] for name in expected} == expected
     assert flags["supportMultiposition"] is (profile is Profile.FX_HEDGING)
-    assert flags["supportMarketBrackets"] is False
-    assert flags["supportStopLimitOrders"] is False
+    assert flags["supportPositionBrackets"] is (profile is not Profile.SPOT)
+    assert flags["supportStopOrdersInBothDirections"] is False
+    for name in ("supportOrderBrackets", "supportMarketBrackets", "supportTrailingStop", "supportStopLimitOrders"):
+        assert flags[name] is True
     for name in ("supportOrdersHistory", "supportExecutions", "supportPartialOrderExecution", "supportLogout"):
         assert flags[name] is True
 
@@ -146,6 +159,7 @@ def test_state_tells_maintenance_margin_costs_and_the_level_made_of_them(tv, tra
     [(Profile.FX_NETTING, "GBP", ["EURUSD", "USDJPY"]), (Profile.FX_HEDGING, "EUR", ["EURUSD", "USDJPY"])],
 )
 def test_state_and_positions_agree_to_the_cent_across_currencies(tv, trader, profile, base, symbols):
+    factories.instrument("GBPUSD")
     account = factories.account(profile, owner=trader, base=base, symbols=symbols)
     factories.quote("EURUSD", "1.10000", "1.10010")
     factories.quote("USDJPY", "150.000", "150.010")
@@ -272,7 +286,7 @@ def test_number_of_queries_does_not_grow_with_the_accounts(tv, trader, django_as
     group = factories.group()
     for _ in range(5):
         factories.account(owner=trader, of_group=group)
-    with django_assert_num_queries(2):  # token, accounts
+    with django_assert_num_queries(3):  # token, accounts, conditions
         assert len(tv.d("/accounts")) == 5
 
 
