@@ -52,6 +52,15 @@ class MappingState(models.TextChoices):
     PUBLISHED = "published", _("Published")
 
 
+class Defect(models.TextChoices):
+    """Why a tick is not traded on."""
+
+    ZERO = "zero", _("Zero or less")
+    CROSSED = "crossed", _("Bid above ask")
+    JUMP = "jump", _("Jump")
+    STALE = "stale", _("Late or out of order")
+
+
 class FeedKind(models.TextChoices):
     """Which protocol a price source speaks; `marketdata.adapters` has one for each."""
 
@@ -64,12 +73,3 @@ class FeedState(models.TextChoices):
     LIVE = "live", _("Live")
     STALE = "stale", _("Without prices")
     FAILED = "failed", _("Failed")
-
-
-class Defect(models.TextChoices):
-    """Why a tick is not traded on."""
-
-    ZERO = "zero", _("Zero or less")
-    CROSSED = "crossed", _("Bid above ask")
-    JUMP = "jump", _("Jump")
-    STALE = "stale", _("Late or out of order")

@@ -17,9 +17,9 @@ from django.utils import timezone
 
 from backoffice import health
 from marketdata import ticklog
+from marketdata.badticks import Quality
 from marketdata.choices import InstrumentState
 from marketdata.models import Instrument, LogPosition
-from marketdata.quality import Quality
 from marketdata.quotes import Quote
 from trading import dispatch, triggers
 from trading.models import Order, OrderQuerySet

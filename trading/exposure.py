@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from django.db.models import F, QuerySet, Sum
+from django.db.models import F, Q, QuerySet, Sum
 from django.utils import timezone
 
 from accounts.models import Account, TradingConditions
@@ -113,8 +113,9 @@ def is_warning(latest: str | None) -> bool:
 
 
 def _being_closed(account: Account) -> dict[int, Decimal]:
-    """How much of each position live market orders are closing; other orders may wait for ever."""
-    rows = account.orders.live().filter(type=OrderType.MARKET).exclude(closes=None).values("closes")
+    """How much of each position market orders and triggered stops are closing; other orders may wait for ever."""
+    at_market = Q(type=OrderType.MARKET) | Q(type=OrderType.STOP, triggered_at__isnull=False)
+    rows = account.orders.live().filter(at_market).exclude(closes=None).values("closes")
     return {row["closes"]: row["qty"] for row in rows.annotate(qty=Sum(F("qty") - F("filled_qty")))}
 
 

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import cached_property
 
-from marketdata import quality
+from marketdata import badticks
 from marketdata.choices import SymbolType
 from marketdata.models import Instrument
 from marketdata.quotes import Quote
@@ -29,7 +29,7 @@ class Prices:
     def load(self, symbols: Iterable[str]) -> None:
         """Read these quotes now, in one go, unless they are here already."""
         missing = [symbol for symbol in symbols if symbol not in self._quotes]
-        found = quality.latest(missing)
+        found = badticks.latest(missing)
         for symbol in missing:
             self._quotes[symbol], defect = found.get(symbol, (None, None))
             if defect:

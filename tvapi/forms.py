@@ -247,7 +247,7 @@ class GetLeverageForm(serializers.Serializer):
 
     instrument = SymbolField()
     side = ChoiceField(Side.values)
-    orderType = ChoiceField([*dict.fromkeys([*OrderType.values, "stoplimit"])])
+    orderType = ChoiceField(OrderType.values)
 
 
 class LeverageForm(GetLeverageForm):

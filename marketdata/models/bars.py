@@ -11,7 +11,7 @@ from django.utils.translation import gettext_lazy as _
 
 from backoffice.fields import NumericField
 from backoffice.triggers import append_only
-from marketdata.choices import Resolution
+from marketdata.choices import Defect, Resolution
 from marketdata.models.instruments import Instrument
 from marketdata.triggers import bars_only_grow
 
@@ -187,3 +187,24 @@ class LogPosition(models.Model):
 
     def __str__(self) -> str:
         return f"{self.reader} {self.entry_id}"
+
+
+class BadQuotes(models.Model):
+    """How many ticks of an instrument were not traded on in a UTC day, by what was wrong with them."""
+
+    instrument = models.ForeignKey(Instrument, models.CASCADE, related_name="bad_quotes", verbose_name=_("instrument"))
+    day = models.DateField(_("day"))
+    defect = models.CharField(_("defect"), max_length=8, choices=Defect)
+    count = models.PositiveBigIntegerField(_("ticks"))
+    last_bid = NumericField(_("last bid"))
+    last_ask = NumericField(_("last ask"))
+    last_at = models.DateTimeField(_("last seen"))
+
+    class Meta:
+        verbose_name = _("bad quotes")
+        verbose_name_plural = _("bad quotes")
+        ordering = ["-day", "instrument"]
+        constraints = [models.UniqueConstraint(fields=["instrument", "day", "defect"], name="one_count_a_defect")]
+
+    def __str__(self) -> str:
+        return f"{self.instrument} {self.day} {self.defect}: {self.count}"

@@ -1,7 +1,6 @@
 """Golden cases: every row of `golden/*.csv`, worked out by hand in its last column, through the real services."""
 
 import csv
-from collections.abc import Iterator
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -13,6 +12,7 @@ from django.utils import timezone
 from accounts.choices import Profile
 from accounts.models import Account
 from marketdata.choices import SymbolType
+from marketdata.models import Instrument
 from tests import factories
 from tests.trading import desk
 from trading import charges, tradables, valuation
@@ -28,14 +28,13 @@ BONDS = {
 }  # fmt: skip
 
 
-def rows(name: str) -> Iterator[Any]:
+def rows(name: str) -> list[Any]:
     with (Path(__file__).parent / "golden" / f"{name}.csv").open() as file:
-        for number, row in enumerate(csv.DictReader(file), start=2):
-            yield pytest.param(row, id=f"{name}-{number}")
+        return [pytest.param(row, id=f"{name}-{number}") for number, row in enumerate(csv.DictReader(file), start=2)]
 
 
 def test_there_are_enough_of_them() -> None:
-    assert sum(len(list(rows(name))) for name in ("profit", "margin", "pip", "swap", "funding", "fee")) >= 60
+    assert sum(len(rows(name)) for name in ("profit", "margin", "pip", "swap", "funding", "fee")) >= 60
 
 
 @pytest.fixture(autouse=True)
@@ -45,8 +44,6 @@ def market(db: None) -> None:
     for symbol in factories.INSTRUMENTS:
         factories.instrument(symbol)
     factories.instrument("ZBH2027", **BONDS)
-    from marketdata.models import Instrument
-
     Instrument.objects.update(**ROUND_THE_CLOCK, **any_size)
     for code in ("EUR", "GBP", "JPY", "USD", "USDT"):
         factories.currency(code)

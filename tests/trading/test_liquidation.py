@@ -232,7 +232,7 @@ def test_the_statements_of_a_pass_do_not_grow_with_the_accounts(
     for _ in range(5):
         desk.fill(factories.account(of_group=group), "buy", "10000")
     watch = MarginWatch()
-    with django_assert_max_num_queries(8):
+    with django_assert_max_num_queries(9):
         watch.run_once()
     fall("1.09950")
     with django_assert_max_num_queries(1):

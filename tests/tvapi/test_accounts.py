@@ -159,6 +159,7 @@ def test_state_tells_maintenance_margin_costs_and_the_level_made_of_them(tv, tra
     [(Profile.FX_NETTING, "GBP", ["EURUSD", "USDJPY"]), (Profile.FX_HEDGING, "EUR", ["EURUSD", "USDJPY"])],
 )
 def test_state_and_positions_agree_to_the_cent_across_currencies(tv, trader, profile, base, symbols):
+    factories.instrument("GBPUSD")
     account = factories.account(profile, owner=trader, base=base, symbols=symbols)
     factories.quote("EURUSD", "1.10000", "1.10010")
     factories.quote("USDJPY", "150.000", "150.010")

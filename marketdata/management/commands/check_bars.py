@@ -9,7 +9,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils.translation import gettext as _
 
-from marketdata import bar_checks
+from marketdata import quality
 from marketdata.models import BarChunk, Instrument
 
 DAYS = 7
@@ -32,7 +32,7 @@ class Command(BaseCommand):
     def handle(self, *_args: Any, **options: Any) -> None:
         found = 0
         for instrument in _instruments(options["symbol"]):
-            for finding in bar_checks.check(
+            for finding in quality.check(
                 instrument, options["first"], options["last"], gap_minutes=max(1, options["gap"])
             ):
                 found += 1

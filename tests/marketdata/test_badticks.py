@@ -4,10 +4,10 @@ from decimal import Decimal
 
 import pytest
 
-from marketdata import quality
+from marketdata import badticks
+from marketdata.badticks import Quality
 from marketdata.choices import Defect
 from marketdata.models import BadQuotes
-from marketdata.quality import Quality
 from marketdata.ticklog import Entry, Tick
 from tests import factories
 
@@ -99,8 +99,8 @@ def test_whoever_reads_the_latest_quote_judges_by_the_published_reference() -> N
     judge = Quality()
     factories.quote("EURUSD", "1.1000", "1.1002", at_ms=START)
     judge.judge(tick("1.1000", "1.1002"))
-    assert quality.latest(["EURUSD", "GBPUSD"])["EURUSD"][1] is None
+    assert badticks.latest(["EURUSD", "GBPUSD"])["EURUSD"][1] is None
     judge.publish()
     factories.quote("EURUSD", "1.1500", "1.1502", at_ms=START + 100)
-    quote, defect = quality.latest(["EURUSD"])["EURUSD"]
+    quote, defect = badticks.latest(["EURUSD"])["EURUSD"]
     assert (quote.bid, defect) == (D("1.15"), Defect.JUMP)
