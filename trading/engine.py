@@ -20,7 +20,7 @@ from marketdata import ticklog
 from marketdata.choices import InstrumentState
 from marketdata.models import Instrument, LogPosition
 from marketdata.quotes import Quote
-from trading import dispatch, orders
+from trading import dispatch, orders, venue
 from trading.models import Order, OrderQuerySet
 from trading.states import OrderStatus
 from trading.watch import Watch
@@ -159,7 +159,7 @@ class Engine:
 
 
 def _working() -> OrderQuerySet:
-    return Order.objects.all().filter(status=OrderStatus.WORKING, queued=False)
+    return Order.objects.all().filter(status=OrderStatus.WORKING, queued=False, venue=venue.INTERNAL)
 
 
 def _milliseconds(entry_id: str) -> int:

@@ -55,6 +55,11 @@ class Reason(models.TextChoices):
     )
     POSITION_GONE = "position_gone", _("The position was closed before this order.")
     BRACKETS = "brackets", _("Stop loss and take profit cannot be set in this account.")
+    CHANGE_PENDING = "change_pending", _("A change of this order is on its way already.")
+    VENUE_AWAY = "venue_away", _("The market could not be reached. Please try again later.")
+    VENUE_CANCELLED = "venue_cancelled", _("Cancelled by the market. %(text)s")
+    VENUE_REJECTED = "venue_rejected", _("Rejected by the market. %(text)s")
+    VENUE_UNKNOWN = "venue_unknown", _("The order did not reach the market.")
     ORDER_TYPE = "order_type", _("This account does not take orders of the type %(type)s.")
     DURATION = "duration", _("This account does not take orders with the duration %(duration)s.")
 

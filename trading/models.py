@@ -16,10 +16,12 @@ from accounts.models import Account, AccountGroup, Currency, User
 from backoffice.fields import NumericField
 from backoffice.triggers import append_only
 from marketdata.models import Instrument
+from trading import alarms as _alarms  # noqa: F401 (Django finds an app's models from here)
 from trading import states
 from trading.choices import DurationType, EventKind, OrderType, Side
 from trading.errors import Reason, as_texts
 from trading.states import TRANSITIONS, OrderStatus
+from trading.venues import models as _of_venues  # noqa: F401 (Django finds an app's models from here)
 
 if TYPE_CHECKING:
     from marketdata.quotes import Quote

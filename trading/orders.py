@@ -15,13 +15,15 @@ from accounts.choices import AccountState
 from accounts.models import Account, TradingConditions
 from marketdata.choices import InstrumentState
 from marketdata.quotes import Quote
-from trading import checks, dispatch, executions, margin, quotebook, tradables, venue
+from trading import checks, dispatch, executions, margin, quotebook, routing, tradables, venue
 from trading.choices import DurationType, EventKind, OrderType, Side
 from trading.errors import OrderRejected, Reason, final_reason
 from trading.models import Order, OrderEvent, Position
 from trading.prices import Prices
 from trading.states import OrderStatus
 from trading.tradables import Tradable
+from trading.venues import interface as venues
+from trading.venues.choices import Handling
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -116,7 +118,10 @@ def modify(
         seen = checks.ticket(
             order.instrument, ticket, prices, conditions, now, closing=order.closes_id is not None, before=order
         )
+        held_before = order.held
         _change_hold(account, conditions, order, ticket, prices, seen)
+        if venues.of(order).replace(account, order, ticket, held_before, by=by) is Handling.THERE:
+            return order  # it changes when the venue says so (ORD-20)
         before = {"qty": order.qty, "limit_price": order.limit_price, "stop_price": order.stop_price}
         order.qty, order.limit_price, order.stop_price = ticket.qty, ticket.limit_price, ticket.stop_price
         order.revision += 1
@@ -134,6 +139,8 @@ def cancel(account_id: int, order_id: int, *, by: User | None = None) -> Order:
     """End a live order and give back what it holds. Raises OrderRejected when it is final already (ORD-21)."""
     with transaction.atomic():
         account, order = _locked(account_id, order_id)
+        if venues.of(order).cancel(order, by=by) is Handling.THERE:
+            return order  # it ends when the venue says so (ORD-20); what is filled meanwhile is booked first
         now = timezone.now()
         end(account, order, OrderStatus.CANCELLED, at=now)
         order.save()
@@ -199,6 +206,10 @@ def work(account_id: int, order_id: int) -> None:
         account = _changing(account_id)
         order = account.orders.locked().select_related("instrument", "held_currency").get(pk=order_id)
         if not order.queued:
+            return
+        if venues.of(order).submit(order) is Handling.THERE:
+            order.queued = False
+            order.save(update_fields=["queued"])
             return
         now = timezone.now()
         conditions = account.group.conditions_at(now)
@@ -293,7 +304,7 @@ def _accept(
         request_id=request_id,
         held=held.amount,
         held_currency_id=held.currency,
-        venue=venue.INTERNAL,
+        venue=routing.venue_for(account, tradable.instrument, ticket.qty),
         created_at=(now := timezone.now()),
         updated_at=now,
     )

@@ -12,8 +12,9 @@ from django.db.models import F
 from django.db.models.functions import Mod
 from django.utils import timezone
 
-from trading import dispatch, orders
+from trading import dispatch, orders, reconciliation
 from trading.models import Order
+from trading.venues import sweeper
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +48,18 @@ def sweep() -> int:
     for shard in shards:
         dispatch.nudge(shard)
     return len(shards)
+
+
+@shared_task
+def sweep_venues() -> int:
+    """Give up what no venue could be given, and ask about what none answered. Says how many orders that touched."""
+    return sweeper.sweep()
+
+
+@shared_task
+def reconcile() -> int:
+    """Compare our books with themselves and with the venues. Says how many findings there are."""
+    return reconciliation.run()
 
 
 def _waiting(shard: int, *, besides: set[int]) -> list[tuple[int, int]]:

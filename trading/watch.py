@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from marketdata.quotes import Quote
+from trading import venue
 from trading.choices import OrderType, Side
 from trading.models import Order
 from trading.states import OrderStatus
@@ -53,9 +54,11 @@ class Watch:
             self.put(order)
 
     def put(self, order: Order) -> None:
-        """Watch the order as it is now, or no longer when it is not working or is queued. Needs its instrument."""
+        """Watch the order as it is now, or no longer when it is not working, is queued or elsewhere. Needs its
+        instrument.
+        """
         self.drop(order.pk)
-        if order.status != OrderStatus.WORKING or order.queued:
+        if order.status != OrderStatus.WORKING or order.queued or order.venue != venue.INTERNAL:
             return
         symbol = order.instrument.symbol
         self._orders[order.pk] = Watched(symbol, order.revision, int(order.updated_at.timestamp() * 1000))

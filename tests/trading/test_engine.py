@@ -12,7 +12,7 @@ from marketdata.choices import InstrumentState
 from marketdata.models import Instrument, LogPosition
 from tests import factories
 from tests.trading import desk
-from trading import dispatch, orders, tasks
+from trading import dispatch, orders, tasks, venue
 from trading.engine import Engine
 from trading.models import Order
 from trading.states import OrderStatus
@@ -235,7 +235,15 @@ def test_watching_agrees_with_a_plain_scan() -> None:
     for number, (side, kind, price) in enumerate(
         itertools.product(Side, (OrderType.LIMIT, OrderType.STOP), range(90, 111)), start=1
     ):
-        order = Order(pk=number, side=side, type=kind, status=OrderStatus.WORKING, queued=False, updated_at=moment)
+        order = Order(
+            pk=number,
+            side=side,
+            type=kind,
+            status=OrderStatus.WORKING,
+            queued=False,
+            updated_at=moment,
+            venue=venue.INTERNAL,
+        )
         order.instrument = instrument
         setattr(order, "limit_price" if kind is OrderType.LIMIT else "stop_price", D(price))
         made.append(order)
