@@ -54,7 +54,12 @@ MAY: dict[Role, dict[str, dict[str, tuple[str, ...]]]] = {
             "symbolmapping": ("add", "change", "delete"),
             "holiday": ("add", "change", "delete"),
         },
-        "trading": {"groupinstrument": ("add", "change", "delete"), "order": ("cancel",)},
+        "trading": {
+            "groupinstrument": ("add", "change", "delete"),
+            "order": ("cancel",),
+            "fixsession": ("add", "change", "operate"),
+            "venueroute": ("add", "change", "delete"),
+        },
         "auth": {"group": ("add", "change", "delete")},
         "axes": {"accessattempt": ("delete",)},
     },
@@ -71,7 +76,11 @@ MAY: dict[Role, dict[str, dict[str, tuple[str, ...]]]] = {
     },
     Role.DEALING: {
         "marketdata": {"instrument": ("state",)},
-        "trading": {"order": ("cancel",)},
+        "trading": {
+            "order": ("cancel",),
+            "fixsession": ("operate",),
+            "venueroute": ("add", "change", "delete"),
+        },
     },
     Role.SUPPORT: {
         "marketdata": {

@@ -22,6 +22,16 @@ SECTIONS = (
             ("trading.Order", "receipt_long"),
             ("trading.Execution", "done_all"),
             ("trading.Position", "stacked_line_chart"),
+            ("trading.Alarm", "notification_important"),
+        ),
+    ),
+    (
+        _("Venues"),
+        (
+            ("trading.FixSession", "lan"),
+            ("trading.VenueRoute", "alt_route"),
+            ("trading.VenueRequest", "outbox"),
+            ("trading.FixMessage", "forum"),
         ),
     ),
     (

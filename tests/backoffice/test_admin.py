@@ -42,7 +42,10 @@ MAY: dict[Role, dict[str, set[str]]] = {
         "axes.AccessAttempt": {"delete"},
         "marketdata.Holiday": {"add", "change", "delete"},
     },
-    Role.DEALING: {"marketdata.Instrument": {"change"}},
+    Role.DEALING: {
+        "marketdata.Instrument": {"change"},
+        "trading.VenueRoute": {"add", "change", "delete"},
+    },
     Role.SUPPORT: {
         "marketdata.Instrument": {"change"},
         "marketdata.SymbolGroup": {"add", "change"},
