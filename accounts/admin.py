@@ -266,6 +266,7 @@ CONDITIONS_FIELDS = (
     ("commission_minimum", "fee_asset"),
     "market_buffer",
     ("max_open_orders", "max_quote_age_seconds"),
+    ("stops_both_ways", "stop_limits_both_ways", "price_band"),
 )
 
 

@@ -18,6 +18,11 @@ class Profile(models.TextChoices):
         return self is not Profile.SPOT
 
     @property
+    def has_position_brackets(self) -> bool:
+        """Whether brackets go over from the order to its position; a spot order's pair has none to go to (BRK-13)."""
+        return self.has_positions
+
+    @property
     def is_hedging(self) -> bool:
         return self is Profile.FX_HEDGING
 

@@ -26,6 +26,7 @@ from backoffice.fields import NumericField, plain
 from backoffice.triggers import append_only
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from datetime import datetime
 
 ACCOUNT_NUMBER_PATTERN = r"^[A-Z0-9-]{1,32}$"
@@ -135,6 +136,14 @@ class AccountGroup(models.Model):
         return self.conditions.filter(effective_from__lte=at or timezone.now()).latest("effective_from")
 
 
+class TradingConditionsQuerySet(models.QuerySet["TradingConditions"]):
+    def in_force(self, group_ids: Iterable[int]) -> dict[int, TradingConditions]:
+        """The version in force of each of these groups, by group; those that have none yet are missing."""
+        begun = self.filter(group__in=group_ids, effective_from__lte=timezone.now())
+        latest = begun.order_by("group_id", "-effective_from").distinct("group_id")
+        return {conditions.group_id: conditions for conditions in latest}
+
+
 class TradingConditions(models.Model):
     """One version of a group's conditions: in force from its date until the next one's."""
 
@@ -166,8 +175,23 @@ class TradingConditions(models.Model):
             "Part added to what a market order holds, against a moving price; what is not needed is given back."
         ),
     )
+    stops_both_ways = models.BooleanField(
+        _("stop orders on both sides"),
+        default=False,
+        help_text=_("Stop orders may lie on either side of the market: a market-if-touched order on the other side."),
+    )
+    stop_limits_both_ways = models.BooleanField(_("stop-limit orders on both sides"), default=False)
+    price_band = NumericField(
+        _("price band"),
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(Decimal(0))],
+        help_text=_("How far from the market an order's prices may lie, as a part of it. Empty: as far as one likes."),
+    )
     max_open_orders = models.PositiveIntegerField(_("open orders at most"), default=200)
     max_quote_age_seconds = models.PositiveIntegerField(_("oldest price traded on, in seconds"), default=30)
+
+    objects = TradingConditionsQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("trading conditions")

@@ -53,6 +53,10 @@ MAY: dict[Role, dict[str, dict[str, tuple[str, ...]]]] = {
             "symbolgroup": ("add", "change"),
             "symbolmapping": ("add", "change", "delete"),
             "holiday": ("add", "change", "delete"),
+            "barcorrection": ("add",),
+            "notice": ("tell",),
+            "feedsource": ("add", "change", "delete"),
+            "feedroute": ("add", "change", "delete"),
         },
         "trading": {
             "groupinstrument": ("add", "change", "delete"),
@@ -75,7 +79,7 @@ MAY: dict[Role, dict[str, dict[str, tuple[str, ...]]]] = {
         "axes": {"accessattempt": ("delete",)},
     },
     Role.DEALING: {
-        "marketdata": {"instrument": ("state",)},
+        "marketdata": {"instrument": ("state",), "barcorrection": ("add",), "notice": ("tell",)},
         "trading": {
             "order": ("cancel",),
             "fixsession": ("operate",),
@@ -87,6 +91,7 @@ MAY: dict[Role, dict[str, dict[str, tuple[str, ...]]]] = {
             "instrument": ("describe",),
             "symbolgroup": ("add", "change"),
             "symbolmapping": ("add", "change", "delete"),
+            "notice": ("tell",),
         },
     },
     Role.COMPLIANCE: {},

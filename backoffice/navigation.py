@@ -49,7 +49,12 @@ SECTIONS = (
             ("marketdata.SymbolGroup", "folder"),
             ("marketdata.SymbolMapping", "swap_horiz"),
             ("marketdata.Holiday", "event_busy"),
+            ("marketdata.FeedSource", "cell_tower"),
+            ("marketdata.FeedRoute", "alt_route"),
             ("marketdata.BarChunk", "bar_chart"),
+            ("marketdata.BarCorrection", "edit_note"),
+            ("marketdata.Notice", "campaign"),
+            ("marketdata.StreamComparison", "compare_arrows"),
         ),
     ),
     (

@@ -50,7 +50,8 @@ STREAM_PORT = _port("STREAM_PORT", HTTP_PORT + 1)
 # Which part of the system an ASGI process is: `stream` where a balancer separates the endless responses, else `web`.
 PART = env.str("PART", default="web")
 WEB_THREADS = env.int("WEB_THREADS", default=8)  # of each ASGI process; each keeps a database connection
-ASGI_HANDLERS = ["tvapi.streaming.handle"]  # asynchronous functions that are asked before Django, see backoffice.asgi
+# Asynchronous functions that are asked before Django, see backoffice.asgi.
+ASGI_HANDLERS = ["tvapi.streaming.handle", "tvapi.account_streams.handle"]
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["*"] if IS_LOCAL else [])
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 
@@ -59,7 +60,7 @@ INSTALLED_APPS = [
     "backoffice",  # before unfold, one of whose templates it replaces
     "unfold",
     "unfold.contrib.filters",
-    "django.contrib.admin",
+    "django.contrib.admin.apps.SimpleAdminConfig",  # the URLs find the pages
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -181,9 +182,14 @@ CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BEAT_SCHEDULE = {
     "worker-heartbeat": {"task": "backoffice.tasks.heartbeat", "schedule": 5.0, "options": {"expires": 5}},
+    "symbol-lists": {"task": "tvapi.tasks.prepare_symbol_lists", "schedule": 15.0, "options": {"expires": 15}},
+    "close-days": {"task": "marketdata.tasks.close_days", "schedule": 20.0, "options": {"expires": 20}},
+    "drop-old-bars": {"task": "marketdata.tasks.drop_old_bars", "schedule": 86_400.0},
     "sweep-orders": {"task": "trading.tasks.sweep", "schedule": 5.0, "options": {"expires": 5}},
     "sweep-venues": {"task": "trading.tasks.sweep_venues", "schedule": 5.0, "options": {"expires": 5}},
     "reconcile": {"task": "trading.tasks.reconcile", "schedule": 60.0, "options": {"expires": 60}},
+    "expire-orders": {"task": "trading.tasks.expire", "schedule": 1.0, "options": {"expires": 1}},
+    "forget-confirmations": {"task": "trading.tasks.forget_confirmations", "schedule": 600.0},
 }
 
 # --- languages --------------------------------------------------------------------------------------------------------
@@ -235,6 +241,10 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 2 * 1024 * 1024
 # --- the broker -------------------------------------------------------------------------------------------------------
 BROKER_ID = env.str("BROKER_ID", default="demo")  # prefix of the symbol groups (GRP-5) and, in capitals, of our symbols
 TICK_LOG_SECONDS = env.int("TICK_LOG_SECONDS", default=3600)  # how long a bar builder may be away
+BARS_KEPT_DAYS = {  # by resolution; 0 keeps them for ever
+    "1": env.int("MINUTE_BARS_KEPT_DAYS", default=0),
+    "1D": env.int("DAY_BARS_KEPT_DAYS", default=0),
+}
 SHOW_CLOSED_POSITIONS_SECONDS = env.int("SHOW_CLOSED_POSITIONS_SECONDS", default=60)  # with quantity 0 (POS-6)
 FIX_PASSWORDS = env.dict("FIX_PASSWORDS", default={})  # by name of the FIX session: desk-a=secret,desk-b=secret
 ORDER_SHARDS = env.int("ORDER_SHARDS", default=8)  # drain tasks that may run side by side

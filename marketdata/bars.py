@@ -6,6 +6,7 @@ from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
+from decimal import Decimal
 from time import time as now
 from typing import NamedTuple
 
@@ -15,7 +16,9 @@ from django.utils.translation import gettext_lazy as _
 
 from marketdata.choices import Resolution
 from marketdata.chunks import (
+    DAY_SECONDS,
     UNIT_SECONDS,
+    VOLUME_LIMIT,
     VOLUME_UNIT,
     Bar,
     WriteReport,
@@ -26,14 +29,17 @@ from marketdata.chunks import (
     start_of_chunk,
     unix,
     unix_of_day,
+    unpack,
 )
 from marketdata.models import BarChunk, Instrument, OpenBar
+from marketdata.sessions import Span
 
 __all__ = ["Bar", "Columns", "UnknownResolution", "WriteReport", "history", "write", "write_all"]
 
 WIRE_RESOLUTIONS = {"1": Resolution.MINUTE, "D": Resolution.DAY, "1D": Resolution.DAY}
 FIRST_SECOND = unix_of_day(date.min)
 MINUTES_A_CHUNK = 1440
+OPEN_DAYS = 5  # a day that ended longer ago is closed, or was never traded
 
 # --- writing ----------------------------------------------------------------------------------------------------------
 
@@ -132,6 +138,8 @@ def history(instrument: Instrument, resolution: str, from_: int, to: int, countb
         closed = _closed_rows(chunks.filter(start__gte=start_of_chunk(known, from_)), known, from_, to)
     else:
         closed = _last_closed_rows(chunks, known, to, countback)
+    if known == Resolution.DAY and instrument.has_daily:
+        in_progress = _open_days(instrument, from_, to, closed)
     rows = sorted({row[0]: row for row in (*in_progress, *closed)}.values())  # of two with one time the closed bar
     return Columns.of(rows if countback is None else rows[max(0, len(rows) - countback) :])
 
@@ -142,6 +150,56 @@ def _open_rows(instrument: Instrument, from_: int, to: int) -> list[Row]:
         instrument=instrument, minute__gte=from_unix(from_), minute__lte=from_unix(to), v__gt=0
     ).order_by("-lane")
     return [(unix(bar.minute), float(bar.o), float(bar.h), float(bar.l), float(bar.c), float(bar.v)) for bar in found]
+
+
+def _open_days(instrument: Instrument, from_: int, to: int, closed: Sequence[Row]) -> list[Row]:
+    """The trading days of late whose bars are not closed yet, as far as their minutes go (BAR-5)."""
+    known = {row[0] for row in closed}
+    today = int(now()) // DAY_SECONDS * DAY_SECONDS
+    rows: list[Row] = []
+    for time in range(today - OPEN_DAYS * DAY_SECONDS, today + 1, DAY_SECONDS):
+        if not from_ <= time <= to or time in known:
+            continue
+        if (span := instrument.session.span_of(from_unix(time).date())) and (bar := day_of_minutes(instrument, span)):
+            rows.append((time, float(bar.o), float(bar.h), float(bar.l), float(bar.c), float(bar.v)))
+    return rows
+
+
+def day_of_minutes(instrument: Instrument, span: Span) -> Bar | None:
+    """The bar of a trading day, made of its minutes so far; None without any."""
+    minutes = read(instrument, unix(span.start), unix(span.end) - 1)
+    if not minutes:
+        return None
+    return Bar(
+        time=unix_of_day(span.trading_day),
+        o=minutes[0].o,
+        h=max(minute.h for minute in minutes),
+        l=min(minute.l for minute in minutes),
+        c=minutes[-1].c,
+        v=min(sum((minute.v for minute in minutes), Decimal(0)), VOLUME_LIMIT - 1),
+    )
+
+
+def read(instrument: Instrument, from_: int, to: int, resolution: Resolution = Resolution.MINUTE) -> list[Bar]:
+    """The bars between the two times included, exactly, rising; live minutes in progress included."""
+    live = OpenBar.objects.filter(
+        instrument=instrument, lane="", minute__gte=from_unix(from_), minute__lte=from_unix(to), v__gt=0
+    )
+    found = {}
+    if resolution == Resolution.MINUTE:
+        found = {unix(bar.minute): Bar(unix(bar.minute), bar.o, bar.h, bar.l, bar.c, bar.v) for bar in live}
+    unit = UNIT_SECONDS[resolution]
+    chunks = BarChunk.objects.filter(
+        instrument=instrument,
+        resolution=resolution,
+        start__range=(start_of_chunk(resolution, from_), start_of_chunk(resolution, to)),
+    )
+    for start, scale, *columns in chunks.values_list("start", "price_scale", "t", "o", "h", "l", "c", "v"):
+        base = unix_of_day(start)
+        for slot, o, h, low, c, v in zip(*columns, strict=True):
+            if v and from_ <= (time := base + slot * unit) <= to:
+                found[time] = unpack(scale, time, o, h, low, c, v)
+    return [found[time] for time in sorted(found)]
 
 
 def _closed_rows(chunks: QuerySet[BarChunk], resolution: Resolution, from_: int, to: int) -> list[Row]:

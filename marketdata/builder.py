@@ -31,10 +31,10 @@ def position() -> str:
 
 def has_passed(entry_id: str) -> bool:
     """Whether the bars of this entry of the log, and of all before it, are stored."""
-    return _order(position()) >= _order(entry_id)
+    return order(position()) >= order(entry_id)
 
 
-def _order(entry_id: str) -> tuple[int, int]:
+def order(entry_id: str) -> tuple[int, int]:
     milliseconds, _, number = entry_id.partition("-")
     return int(milliseconds), int(number)
 
@@ -106,7 +106,7 @@ class BarBuilder:
     def _notice_new_log(self, after: str) -> None:
         """A log that ends before the position is another one: Redis lost its own, and its clock went back."""
         newest = ticklog.last_id()
-        if newest == START or _order(newest) >= _order(after):
+        if newest == START or order(newest) >= order(after):
             return
         logger.warning("The tick log begins anew: its last entry %s is before %s", newest, after)
         LogPosition.objects.filter(reader=READER, entry_id=after).update(entry_id=START)

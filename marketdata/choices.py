@@ -50,3 +50,17 @@ class Resolution(models.TextChoices):
 class MappingState(models.TextChoices):
     DRAFT = "draft", _("Draft")
     PUBLISHED = "published", _("Published")
+
+
+class FeedKind(models.TextChoices):
+    """Which protocol a price source speaks; `marketdata.adapters` has one for each."""
+
+    BINANCE = "binance", _("Binance")
+
+
+class FeedState(models.TextChoices):
+    OFF = "off", _("Off")
+    CONNECTING = "connecting", _("Connecting")
+    LIVE = "live", _("Live")
+    STALE = "stale", _("Without prices")
+    FAILED = "failed", _("Failed")

@@ -119,7 +119,7 @@ def merge(chunk: BarChunk, bars: Sequence[Bar], *, has_volume: bool) -> WriteRep
     The bars belong to the chunk's period, in any order; of two with one time the first counts. Where volume means
     nothing (`has_volume` false) bars are the same if their prices are.
     """
-    packed = _pack(chunk, bars)
+    packed = pack(chunk, bars)
     base, unit = unix_of_day(chunk.start), UNIT_SECONDS[Resolution(chunk.resolution)]
     known: dict[int, Packed] = dict(
         zip(chunk.t, zip(chunk.o, chunk.h, chunk.l, chunk.c, chunk.v, strict=True), strict=True)
@@ -138,7 +138,7 @@ def merge(chunk: BarChunk, bars: Sequence[Bar], *, has_volume: bool) -> WriteRep
     return WriteReport(added, unchanged, conflicts)
 
 
-def _pack(chunk: BarChunk, bars: Sequence[Bar]) -> list[Packed]:
+def pack(chunk: BarChunk, bars: Sequence[Bar]) -> list[Packed]:
     """The bars as integers of the chunk's scale, which grows first if one of them is finer."""
     packed = _scaled(bars, chunk.price_scale)
     if packed is None:
@@ -168,6 +168,30 @@ def _rescale(chunk: BarChunk, scale: int) -> None:
     chunk.o, chunk.h, chunk.l, chunk.c = (
         [value * factor for value in column] for column in (chunk.o, chunk.h, chunk.l, chunk.c)
     )
+
+
+def replace(chunk: BarChunk, bar: Bar) -> Bar | None:
+    """Put the bar, in memory, in the place of the one with its time, and return that one; None when there is none."""
+    slot = (bar.time - unix_of_day(chunk.start)) // UNIT_SECONDS[Resolution(chunk.resolution)]
+    if slot not in chunk.t:
+        return None
+    place = chunk.t.index(slot)
+    o, h, low, c, v = (column[place] for column in _columns(chunk))
+    earlier = unpack(chunk.price_scale, bar.time, o, h, low, c, v)
+    packed = pack(chunk, [bar])[0]
+    for column, value in zip(_columns(chunk), packed, strict=True):
+        column[place] = value
+    return earlier
+
+
+def _columns(chunk: BarChunk) -> tuple[list[int], ...]:
+    return chunk.o, chunk.h, chunk.l, chunk.c, chunk.v
+
+
+def unpack(scale: int, time: int, o: int, h: int, low: int, c: int, v: int) -> Bar:
+    """The bar of these integers of 10**-scale, exactly."""
+    o_, h_, low_, c_ = (Decimal(price).scaleb(-scale) for price in (o, h, low, c))
+    return Bar(time, o_, h_, low_, c_, Decimal(v).scaleb(-VOLUME_DECIMALS))
 
 
 def _fill(chunk: BarChunk, known: dict[int, Packed]) -> None:

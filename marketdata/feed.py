@@ -1,4 +1,5 @@
-"""The feed: writes the simulator's prices into the tick log, and lets the bar builder read them out of it.
+"""The feed: writes the prices of its sources and of the simulator into the tick log, and lets the bar builder read them
+out of it.
 
 Any number of feeds may run. One of them leads, by a lease; the others stand by and take over when it is gone. Should a
 feed write although its lease has just ended, nothing is doubled: a tick whose predecessor is no longer the latest
@@ -26,10 +27,11 @@ from marketdata.builder import BarBuilder
 from marketdata.folding import MINUTE_MS
 from marketdata.holds import Hold
 from marketdata.lease import Lease
-from marketdata.models import Instrument
+from marketdata.models import FeedRoute, Instrument
 from marketdata.profiles import PROFILES
 from marketdata.sessions import NeverOpens, Span
 from marketdata.simulator import Last, Market
+from marketdata.sources import Sources
 from marketdata.ticklog import Entry, Tick
 
 TICK_MS = (300, 600)  # between two ticks of a symbol
@@ -38,6 +40,7 @@ REFRESH_MS = 10_000  # how long a new instrument goes unnoticed
 LEASE_SECONDS = 4.0
 PULSE_SECONDS = 0.5  # how often the lease is renewed and progress is looked at
 PATIENCE_SECONDS = 10.0  # a loop that got nowhere for so long is not alive
+SOURCES_SECONDS = 1.0  # how often the sources' rows are looked at
 BAR_BLOCK_MS = 500
 BAR_PAUSE_SECONDS = 0.25  # ticks are stored in batches: each one is a transaction
 BACK_OFF_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
@@ -157,8 +160,10 @@ class Simulation:
 
 
 def _instruments() -> QuerySet[Instrument]:
-    """Those that can be played; by symbol, so that a spot comes before the perpetual that follows it."""
-    return Instrument.objects.filter(symbol__in=PROFILES).order_by("symbol")
+    """Those that can be played and have no real source; by symbol, so that a spot comes before the perpetual that
+    follows it."""
+    real = FeedRoute.objects.filter(source__is_enabled=True).values("instrument")
+    return Instrument.objects.filter(symbol__in=PROFILES).exclude(pk__in=real).order_by("symbol")
 
 
 def _moment(time_ms: int) -> datetime:
@@ -213,18 +218,19 @@ class Loop(threading.Thread):
 
 
 class Feed:
-    """One feed process: bar builder and, unless told otherwise, simulation, each in a thread, under one lease."""
+    """One feed process: bar builder, sources and, unless told otherwise, simulation, in threads, under one lease."""
 
     def __init__(self, *, seed: int = simulator.SEED, simulates: bool = True) -> None:
         self._lease = Lease("feed", LEASE_SECONDS)
         self._simulation = Simulation(seed) if simulates else None
         self._has_caught_up = False
         self._builder = BarBuilder()
+        self._sources = Sources(lambda: self._lease.is_held)
         self._led = False
 
     def run(self, stop: threading.Event) -> bool:
         """Work until `stop` is set. False when a fault of ours ended it."""
-        loops = [Loop("The bar builder", self._build, stop)]
+        loops = [Loop("The bar builder", self._build, stop), Loop("The sources", self._read_sources, stop)]
         if self._simulation:
             loops.append(Loop("The simulator", partial(self._simulate, self._simulation), stop))
         self._lead()
@@ -236,6 +242,7 @@ class Feed:
                 health.beat("feed")
         for loop in loops:
             loop.join(PATIENCE_SECONDS)
+        self._sources.stop()
         self._retire()
         return not any(loop.failed for loop in loops)
 
@@ -254,6 +261,13 @@ class Feed:
         if not self._lease.is_held:
             return PULSE_SECONDS
         return 0.0 if self._builder.run_once(BAR_BLOCK_MS) == builder.BATCH else BAR_PAUSE_SECONDS
+
+    def _read_sources(self) -> float:
+        if self._lease.is_held:
+            self._sources.step()
+        else:
+            self._sources.stop()
+        return SOURCES_SECONDS
 
     def _lead(self) -> None:
         try:

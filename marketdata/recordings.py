@@ -266,7 +266,7 @@ def read_ticks(path: Path, form: str, recording: Recording) -> Iterator[Tick | F
 
 def count_rows(path: Path) -> int:
     """How many lines the file has, for the progress bar. Raises `UnreadableFile`."""
-    with _open_text(path) as text:
+    with open_text(path) as text:
         return sum(1 for _line in text)
 
 
@@ -296,7 +296,7 @@ def _bar_or_skip(bar: Bar, resolution: Resolution, instrument: Instrument) -> Ba
 
 def _rows(path: Path, header: list[str] | None) -> Iterator[tuple[int, list[str]]]:
     """Each row with its line number, without header and empty lines."""
-    with _open_text(path) as text:
+    with open_text(path) as text:
         lines = enumerate((line.strip() for line in text), start=1)
         if header is not None:
             _line, first = next(lines, (1, ""))
@@ -310,7 +310,7 @@ def _rows(path: Path, header: list[str] | None) -> Iterator[tuple[int, list[str]
 
 
 @contextmanager
-def _open_text(path: Path) -> Iterator[io.TextIOWrapper]:
+def open_text(path: Path) -> Iterator[io.TextIOWrapper]:
     """The text of the file, or of the one file in it. Bytes that are no UTF-8 are kept: they make their row a fault."""
     try:
         with _open_binary(path) as raw, io.TextIOWrapper(raw, "utf-8-sig", errors="surrogateescape") as text:

@@ -98,6 +98,55 @@ def parse_hours(text: str) -> dict[int, Hours]:
     return by_day
 
 
+def extended(regular: str, premarket: str = "", postmarket: str = "") -> str:
+    """From the start of each day's pre-market to the end of its post-market; "" where there is neither (SES-7).
+
+    Raises `ValidationError` when one of them does not fit the regular session of its day.
+    """
+    if not premarket and not postmarket:
+        return ""
+    by_day = parse_hours(regular)
+    for day, hours in (parse_hours(premarket) if premarket else {}).items():
+        by_day[day] = _with_premarket(day, by_day, hours)
+    for day, hours in (parse_hours(postmarket) if postmarket else {}).items():
+        if day not in by_day or hours.start < by_day[day].end:
+            raise ValidationError(
+                _("The post-market of %(day)s does not begin after a regular session of that day."),
+                params={"day": DAY_NAMES[day]},
+            )
+        by_day[day] = Hours(by_day[day].start, hours.end)
+    _refuse_overlap(by_day)
+    return format_hours(by_day)
+
+
+def _with_premarket(day: int, by_day: Mapping[int, Hours], hours: Hours) -> Hours:
+    regular = by_day.get(day)
+    if regular and regular.start < 0 <= hours.start:  # an overnight session's begins on the evening before, too
+        hours = Hours(hours.start - DAY_MINUTES, hours.end - DAY_MINUTES)
+    if regular is None or hours.end > regular.start:
+        raise ValidationError(
+            _("The pre-market of %(day)s does not end before a regular session of that day."),
+            params={"day": DAY_NAMES[day]},
+        )
+    return Hours(hours.start, regular.end)
+
+
+def format_hours(by_day: Mapping[int, Hours]) -> str:
+    """The hours in TradingView's notation, days with the same hours together."""
+    days_of: dict[Hours, str] = {}
+    for day in sorted(by_day):
+        days_of[by_day[day]] = days_of.get(by_day[day], "") + str(day)
+    return "|".join(
+        f"{_clock(hours.start)}-{_clock(hours.end)}{'' if days == WEEKDAYS else f':{days}'}"
+        for hours, days in days_of.items()
+    )
+
+
+def _clock(minute: int) -> str:
+    """HHMM of a minute from midnight; midnight as an end is 0000 as well."""
+    return "{:02}{:02}".format(*divmod(minute % DAY_MINUTES, 60))
+
+
 def _parse_segment(segment: str) -> Iterator[tuple[int, Hours]]:
     match = _SEGMENT.fullmatch(segment)
     if match is None:

@@ -34,6 +34,7 @@ def verify() -> list[str]:
             *_balances(),
             *_reserves(),
             *_orders(),
+            *_brackets(),
             *_positions(),
             *_settlements(),
         ]
@@ -119,6 +120,26 @@ def _orders() -> Iterator[str]:
             yield f"order {order.pk}: {order.status}, but still holds {order.held}"
         if not order.told:
             yield f"order {order.pk}: has no event"
+
+
+def _brackets() -> Iterator[str]:
+    """A live bracket protects something that lives, on the other side, with the quantity of it (BRK-1)."""
+    live = Order.objects.live().brackets().select_related("parent", "closes")
+    for bracket in live.order_by("pk").iterator():
+        parent, position = bracket.parent, bracket.closes
+        if bracket.status == OrderStatus.INACTIVE:
+            assert parent is not None
+            side, qty, is_alive = parent.side, parent.qty, not parent.is_final
+        elif position is not None:
+            side, qty, is_alive = position.side, position.qty, position.closed_at is None
+        else:
+            continue  # a spot pair protects assets; what it may sell is in its reserve
+        if not is_alive:
+            yield f"order {bracket.pk}: protects what has ended"
+        elif bracket.side == side:
+            yield f"order {bracket.pk}: lies on the side of what it protects"
+        elif bracket.leaves_qty != qty:
+            yield f"order {bracket.pk}: {bracket.leaves_qty} left, but it protects {qty}"
 
 
 def _positions() -> Iterator[str]:

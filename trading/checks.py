@@ -6,24 +6,28 @@ from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
+from accounts.choices import AccountState
 from accounts.models import Account, TradingConditions
-from marketdata.choices import InstrumentState
+from marketdata.choices import InstrumentState, Shortability
 from marketdata.models import Instrument
 from marketdata.quotes import Quote
 from marketdata.sessions import NeverOpens
+from trading import margin
 from trading.choices import OrderType, Side
 from trading.errors import OrderRejected, Reason
 from trading.prices import Prices
+from trading.tickets import Ticket
 
 if TYPE_CHECKING:
     from trading.models import Order
-    from trading.orders import Ticket
 
 PRICES_OF = {
     OrderType.MARKET: (False, False),
     OrderType.LIMIT: (True, False),
     OrderType.STOP: (False, True),
+    OrderType.STOP_LIMIT: (True, True),
 }
+IMMEDIATE_TYPES = (OrderType.MARKET, OrderType.LIMIT)
 
 
 def ticket(
@@ -45,20 +49,53 @@ def ticket(
         raise OrderRejected(Reason.INSTRUMENT_HALTED, symbol=instrument.symbol)
     _quantity(instrument, ticket.qty, closing=closing)
     _order_prices(instrument, ticket)
-    if ticket.type is OrderType.MARKET:
+    if ticket.duration.is_immediate and ticket.type not in IMMEDIATE_TYPES:
+        raise OrderRejected(Reason.DURATION_OF_TYPE, type=ticket.type.label, duration=ticket.duration.label)
+    if ticket.type is OrderType.MARKET or ticket.duration.is_immediate:
         _market_open(instrument, now)
         return prices.fresh(instrument.symbol, now=now, max_age_seconds=conditions.max_quote_age_seconds)
     quote = prices.quote(instrument.symbol)
-    if ticket.type is OrderType.STOP and quote and (before is None or before.stop_price != ticket.stop_price):
-        _stop_side(ticket, quote)
+    if quote:
+        if ticket.stop_price is not None and (before is None or before.stop_price != ticket.stop_price):
+            _stop_side(ticket, quote, conditions)
+        _price_band(ticket, quote, conditions, before)
     return quote
 
 
-def room_for_one_more(account: Account, conditions: TradingConditions) -> None:
-    """Refuse another order beyond the number of open ones that the group allows."""
+def account(account: Account, instrument: Instrument, ticket: Ticket) -> None:
+    """Refuse what the state of the account or of the instrument does not allow."""
+    if account.state not in (AccountState.ACTIVE, AccountState.CLOSE_ONLY):
+        raise OrderRejected(Reason.ACCOUNT_NO_TRADING)
+    close_only = instrument.state == InstrumentState.CLOSE_ONLY
+    not_shortable = instrument.shortability == Shortability.NONE and ticket.side is Side.SELL
+    if account.state == AccountState.ACTIVE and not close_only and not not_shortable:
+        return
+    if not _opens(account, instrument, ticket):
+        return
+    if account.state == AccountState.CLOSE_ONLY:
+        raise OrderRejected(Reason.ACCOUNT_CLOSE_ONLY)
+    reason = Reason.INSTRUMENT_CLOSE_ONLY if close_only else Reason.NOT_SHORTABLE
+    raise OrderRejected(reason, symbol=instrument.symbol)
+
+
+def _opens(account: Account, instrument: Instrument, ticket: Ticket) -> bool:
+    if not account.profile.has_positions:
+        return ticket.side is Side.BUY
+    return bool(margin.opening_qty(account, instrument, ticket.side, ticket.qty))
+
+
+def room_for(more: int, account: Account, conditions: TradingConditions) -> None:
+    """Refuse so many more orders beyond the number of open ones that the group allows."""
     count = account.orders.live().count()
-    if count >= conditions.max_open_orders:
+    if count + more > conditions.max_open_orders:
         raise OrderRejected(Reason.TOO_MANY_ORDERS, count=count)
+
+
+def is_if_touched(ticket: Ticket, quote: Quote | None) -> bool:
+    """Does the stop price lie on this side of the market, so that it is reached from the other direction (ORD-23)?"""
+    if ticket.stop_price is None or quote is None:
+        return False
+    return ticket.stop_price < quote.ask if ticket.side is Side.BUY else ticket.stop_price > quote.bid
 
 
 def _quantity(instrument: Instrument, qty: Decimal, *, closing: bool) -> None:
@@ -96,10 +133,24 @@ def _market_open(instrument: Instrument, now: datetime) -> None:
     raise OrderRejected(Reason.MARKET_CLOSED, symbol=instrument.symbol, opens=opens)
 
 
-def _stop_side(ticket: Ticket, quote: Quote) -> None:
-    """A stop order lies beyond the market (ORD-23)."""
+def _stop_side(ticket: Ticket, quote: Quote, conditions: TradingConditions) -> None:
+    """A stop order lies beyond the market, unless the group takes them on both sides (ORD-23)."""
+    is_limit = ticket.type is OrderType.STOP_LIMIT
+    if conditions.stop_limits_both_ways if is_limit else conditions.stops_both_ways:
+        return
     assert ticket.stop_price is not None
     if ticket.side is Side.BUY and ticket.stop_price <= quote.ask:
         raise OrderRejected(Reason.STOP_SIDE_BUY, price=quote.ask)
     if ticket.side is Side.SELL and ticket.stop_price >= quote.bid:
         raise OrderRejected(Reason.STOP_SIDE_SELL, price=quote.bid)
+
+
+def _price_band(ticket: Ticket, quote: Quote, conditions: TradingConditions, before: Order | None) -> None:
+    """Refuse new prices that lie further from the market than the group allows: mistyped, most of the time."""
+    if conditions.price_band is None:
+        return
+    low, high = quote.bid * (1 - conditions.price_band), quote.ask * (1 + conditions.price_band)
+    old = (before.limit_price, before.stop_price) if before else ()
+    for price in (ticket.limit_price, ticket.stop_price):
+        if price is not None and price not in old and not low <= price <= high:
+            raise OrderRejected(Reason.PRICE_BAND, low=low, high=high)

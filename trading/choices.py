@@ -22,17 +22,53 @@ class OrderType(models.TextChoices):
     MARKET = "market", _("Market")
     LIMIT = "limit", _("Limit")
     STOP = "stop", _("Stop")
+    STOP_LIMIT = "stoplimit", _("Stop limit")
 
 
 class DurationType(models.TextChoices):
     """Ids of `/config`'s durations."""
 
     GTC = "gtc", _("Good till cancelled")
+    DAY = "day", _("Day")
+    GTD = "gtd", _("Good till date")
+    IOC = "ioc", _("Immediate or cancel")
+    FOK = "fok", _("Fill or kill")
+
+    @property
+    def is_immediate(self) -> bool:
+        """Filled at the first look at the market or not at all, so it never rests."""
+        return self in (DurationType.IOC, DurationType.FOK)
+
+
+class BracketRole(models.TextChoices):
+    """What a bracket does for its parent (BRK-2)."""
+
+    STOP_LOSS = "sl", _("Stop loss")
+    TAKE_PROFIT = "tp", _("Take profit")
+
+
+class ParentType(models.TextChoices):
+    """What a bracket is tied to (ORD-12)."""
+
+    ORDER = "order", _("Order")
+    POSITION = "position", _("Position")
+
+
+class RequestKind(models.TextChoices):
+    """The trading requests whose latency is tracked (LAT-1)."""
+
+    PLACE_ORDER = "place_order", _("Placing an order")
+    MODIFY_ORDER = "modify_order", _("Modifying an order")
+    CANCEL_ORDER = "cancel_order", _("Cancelling an order")
+    MODIFY_POSITION = "modify_position", _("Modifying a position")
+    CLOSE_POSITION = "close_position", _("Closing a position")
 
 
 class EventKind(models.TextChoices):
     PLACED = "placed", _("Placed")
     ACKNOWLEDGED = "acknowledged", _("Acknowledged")
+    ACTIVATED = "activated", _("Put to work")
+    RESIZED = "resized", _("Quantity followed")
     TRIGGERED = "triggered", _("Triggered")
     EXECUTED = "executed", _("Executed")
     MODIFIED = "modified", _("Modified")

@@ -20,9 +20,10 @@ from marketdata import ticklog
 from marketdata.choices import InstrumentState
 from marketdata.models import Instrument, LogPosition
 from marketdata.quotes import Quote
-from trading import dispatch, orders, venue
+from trading import dispatch, triggers, venue
 from trading.models import Order, OrderQuerySet
 from trading.states import OrderStatus
+from trading.triggers import Move, Touch
 from trading.watch import Watch
 
 log = logging.getLogger(__name__)
@@ -30,6 +31,7 @@ log = logging.getLogger(__name__)
 READER = "engine"
 COMPARE_SECONDS = 5.0
 SAVE_SECONDS = 1.0
+RATCHET_SECONDS = 0.25  # trailing stops that move with every price are stored this often
 BLOCK_MS = 500
 BATCH = 5000
 BACK_OFF_SECONDS = (0.5, 1.0, 2.0, 5.0)
@@ -44,6 +46,7 @@ class Engine:
         self._changes = ""
         self._compare_at = 0.0
         self._save_at = 0.0
+        self._ratchet_at = 0.0
         self._instruments: dict[str, Instrument] = {}
 
     def run(self, stopping: Callable[[], bool]) -> None:
@@ -82,6 +85,8 @@ class Engine:
         now = time.monotonic()
         if now >= self._compare_at:
             self._compare()
+        if now >= self._ratchet_at:
+            self._ratchet()
         if now >= self._save_at:
             self._save()
         health.beat("engine")
@@ -100,7 +105,7 @@ class Engine:
 
     def _follow(self, entries: list[ticklog.Entry]) -> int:
         """Queue the orders that the ticks reach. The place in the log moves only after the orders are queued."""
-        touched: dict[int, Quote] = {}
+        touched: dict[int, Touch] = {}
         newest: dict[str, int] = {}
         for entry in entries:
             tick = entry.tick
@@ -110,9 +115,9 @@ class Engine:
             if not self._is_tradable(tick.symbol):
                 continue
             quote = Quote.of(entry)
-            for order_id in self.watch.take(quote, _milliseconds(entry.id)):
-                touched[order_id] = quote
-        queued = orders.trigger(touched) if touched else []
+            for order_id, stop_price in self.watch.take(quote, _milliseconds(entry.id)).items():
+                touched[order_id] = Touch(quote, stop_price)
+        queued = triggers.trigger(touched) if touched else []
         for _order_id, account_id in queued:
             dispatch.after_commit(account_id=account_id, order_ids=[], drain=True)
         if entries:
@@ -129,6 +134,7 @@ class Engine:
         )
 
     def _refresh(self, order_ids: list[int]) -> None:
+        self._ratchet()
         for order in Order.objects.filter(pk__in=order_ids).select_related("instrument"):
             self.watch.put(order)
             self._instruments.setdefault(order.instrument.symbol, order.instrument)
@@ -153,7 +159,16 @@ class Engine:
         self._load_instruments()
         self._compare_at = time.monotonic() + COMPARE_SECONDS
 
+    def _ratchet(self) -> None:
+        """Store the trailing stops that moved."""
+        moves = {order_id: Move(each.stop, each.moved_ms) for order_id, each in self.watch.moved.items()}
+        if moves:
+            triggers.ratchet(moves)
+        self.watch.moved.clear()
+        self._ratchet_at = time.monotonic() + RATCHET_SECONDS
+
     def _save(self) -> None:
+        self._ratchet()  # whoever goes on from here does not see again the prices that moved them
         LogPosition.objects.update_or_create(reader=READER, defaults={"entry_id": self._ticks})
         self._save_at = time.monotonic() + SAVE_SECONDS
 

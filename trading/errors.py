@@ -54,14 +54,70 @@ class Reason(models.TextChoices):
         _("The price moved beyond what was set aside for this order; the rest was cancelled."),
     )
     POSITION_GONE = "position_gone", _("The position was closed before this order.")
+    ORDER_TYPE = "order_type", _("This account does not take orders of the type %(type)s.")
+    PRICE_BAND = (
+        "price_band",
+        _("The price is too far from the market: from %(low)s to %(high)s is accepted at the moment."),
+    )
+    NOT_SHORTABLE = "not_shortable", _("%(symbol)s cannot be sold short.")
+    ALREADY_TRIGGERED = (
+        "already_triggered",
+        _("The stop price was reached already; only the limit price can still be changed."),
+    )
+    # durations
+    DURATION = "duration", _("This account does not take orders with the duration %(duration)s.")
+    DURATION_OF_TYPE = (
+        "duration_of_type",
+        _("An order of the type %(type)s cannot have the duration %(duration)s."),
+    )
+    GTD_MISSING = "gtd_missing", _("Please say until when the order is good.")
+    GTD_PAST = "gtd_past", _("The moment until which the order is good has passed already.")
+    GTD_TOO_FAR = "gtd_too_far", _("An order can be good until %(latest)s at the latest.")
+    EXPIRED = "expired", _("The order was good until %(due)s and was cancelled then.")
+    IOC_REST = "ioc_rest", _("What could not be filled at once was cancelled.")
+    FOK_UNFILLED = "fok_unfilled", _("The order could not be filled at once as a whole, so it was cancelled.")
+    # brackets
     BRACKETS = "brackets", _("Stop loss and take profit cannot be set in this account.")
+    POSITION_BRACKETS = "position_brackets", _("Positions of this account take no stop loss and no take profit.")
+    BRACKETS_OF_CLOSING = "brackets_of_closing", _("An order that closes a position takes no stop loss or take profit.")
+    BRACKETS_OF_BRACKET = (
+        "brackets_of_bracket",
+        _("A stop loss or take profit cannot itself have a stop loss or take profit."),
+    )
+    BRACKET_QTY = "bracket_qty", _("A stop loss or take profit always has the quantity of what it protects.")
+    GUARANTEED_STOP = "guaranteed_stop", _("Guaranteed stops are not offered.")
+    TRAILING_STEP = "trailing_step", _("The trailing distance for %(symbol)s must be a multiple of %(step)s pips.")
+    TRAILING_TOO_FAR = "trailing_too_far", _("The trailing distance is greater than the price itself.")
+    STOP_LOSS_BELOW = "stop_loss_below", _("The stop loss must lie below %(price)s.")
+    STOP_LOSS_ABOVE = "stop_loss_above", _("The stop loss must lie above %(price)s.")
+    TAKE_PROFIT_ABOVE = "take_profit_above", _("The take profit must lie above %(price)s.")
+    TAKE_PROFIT_BELOW = "take_profit_below", _("The take profit must lie below %(price)s.")
+    OCO = "oco", _("The other one of the pair was executed.")
+    PARENT_ENDED = "parent_ended", _("The order it was to protect has ended.")
+    NOTHING_TO_PROTECT = "nothing_to_protect", _("The order opened no position that it could protect.")
+    POSITION_CLOSED = "position_closed", _("The position it protected was closed.")
+    BRACKET_REMOVED = "bracket_removed", _("It was removed.")
+    BRACKET_REPLACED = "bracket_replaced", _("A newer order brought its own protection for the position.")
+    PROTECTION_EXECUTED = (
+        "protection_executed",
+        _("Its stop loss or take profit was executed, so the rest of the order was cancelled."),
+    )
+    # positions
+    REVERSE_NET_ONLY = "reverse_net_only", _("This account holds each trade by itself: close it and trade anew.")
+    REVERSE_SAME_SIDE = "reverse_same_side", _("The position is on that side already.")
+    # venues
     CHANGE_PENDING = "change_pending", _("A change of this order is on its way already.")
     VENUE_AWAY = "venue_away", _("The market could not be reached. Please try again later.")
     VENUE_CANCELLED = "venue_cancelled", _("Cancelled by the market. %(text)s")
     VENUE_REJECTED = "venue_rejected", _("Rejected by the market. %(text)s")
     VENUE_UNKNOWN = "venue_unknown", _("The order did not reach the market.")
-    ORDER_TYPE = "order_type", _("This account does not take orders of the type %(type)s.")
-    DURATION = "duration", _("This account does not take orders with the duration %(duration)s.")
+    # previews
+    CONFIRM_UNKNOWN = "confirm_unknown", _("This confirmation is unknown or too old. Please check the order again.")
+    CONFIRM_USED = "confirm_used", _("This confirmation was used already. Please check the order again.")
+    CONFIRM_OTHER = (
+        "confirm_other",
+        _("The order is not the one that was confirmed. Please check the order again."),
+    )
 
 
 def sentence(reason: str, details: Mapping[str, Any]) -> str:

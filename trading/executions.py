@@ -145,7 +145,7 @@ def _book_position(booking: Booking, order: Order, fill: Fill, released: Decimal
     if needed > released and not booking.is_done:
         _check_free(booking, order, target, closing, needed)
 
-    execution = _create(booking, order, fill, _commission(booking, instrument, fill), account.currency_id)
+    execution = _create(booking, order, fill, commission(booking, instrument, fill), account.currency_id)
     if closing:
         assert target is not None
         _close(booking, execution, target, closing)
@@ -189,7 +189,7 @@ def _check_free(booking: Booking, order: Order, target: Position | None, closing
         )
 
 
-def _commission(booking: Booking, instrument: Instrument, fill: Fill) -> Decimal:
+def commission(booking: Booking, instrument: Instrument, fill: Fill) -> Decimal:
     """The commission of a fill in the account's currency, rounded up to the cent."""
     conditions, account = booking.conditions, booking.account
     if conditions.commission_kind == CommissionKind.NONE:

@@ -69,7 +69,8 @@ def opening_qty(
     position = account.positions.open().filter(instrument=instrument, side=side.opposite).first()
     if position is None:
         return qty
-    others = account.orders.live().filter(instrument=instrument, side=side)
+    # Brackets reduce it only where nothing else has before, so they commit nothing of it.
+    others = account.orders.live().filter(instrument=instrument, side=side, role="")
     if besides is not None:
         others = others.exclude(pk=besides.pk)
     committed = others.aggregate(qty=Sum(F("qty") - F("filled_qty")))["qty"] or Decimal(0)
@@ -110,7 +111,8 @@ def _hold_asset(account: Account, conditions: TradingConditions, need: Need) -> 
     balance = Balance.objects.select_related("currency").filter(account=account, currency=currency).first()
     needed = need.qty
     if need.side is Side.BUY:
-        price = need.price if need.type is OrderType.LIMIT else need.price * (1 + conditions.market_buffer)
+        has_limit = need.type in (OrderType.LIMIT, OrderType.STOP_LIMIT)
+        price = need.price if has_limit else need.price * (1 + conditions.market_buffer)
         fee, fee_currency = spot_fee(conditions, instrument, need.side, need.qty, price)
         needed = risk.turnover(need.qty, price, instrument.contract_size) + (fee if fee_currency == currency else 0)
     needed = balance.currency.round(needed, ROUND_UP) if balance else needed

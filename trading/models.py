@@ -18,10 +18,11 @@ from backoffice.triggers import append_only
 from marketdata.models import Instrument
 from trading import alarms as _alarms  # noqa: F401 (Django finds an app's models from here)
 from trading import states
-from trading.choices import DurationType, EventKind, OrderType, Side
+from trading.choices import BracketRole, DurationType, EventKind, OrderType, ParentType, RequestKind, Side
 from trading.errors import Reason, as_texts
 from trading.states import TRANSITIONS, OrderStatus
-from trading.venues import models as _of_venues  # noqa: F401 (Django finds an app's models from here)
+from trading.venues.choices import VenueRequestKind
+from trading.venues.models import VenueRequest
 
 if TYPE_CHECKING:
     from marketdata.quotes import Quote
@@ -61,6 +62,15 @@ class OrderQuerySet(models.QuerySet["Order"]):
         """What `/orders` returns: all that is live, and what became final since (ORD-4, ORD-5)."""
         return self.filter(Q(status__in=states.LIVE) | Q(final_at__gte=since))
 
+    def brackets(self) -> OrderQuerySet:
+        """Stop losses and take profits."""
+        return self.exclude(role="")
+
+    def due(self, now: datetime) -> OrderQuerySet:
+        """Live beyond the moment until which they are good, and not being cancelled at their venue already."""
+        asked = VenueRequest.objects.pending().filter(order=models.OuterRef("pk"), kind=VenueRequestKind.CANCEL)
+        return self.live().filter(~models.Exists(asked), expires_at__lte=now)
+
     def queued(self) -> OrderQuerySet:
         """Waiting to be worked by the venue's drain."""
         return self.filter(queued=True)
@@ -76,6 +86,11 @@ class Order(models.Model):
     `held` is what it keeps from being used for others, in `held_currency`: margin, or the spot asset it pays with.
     While `queued` the venue has yet to look at it; `book` is the book that triggered it. `revision` rises with every
     change of its price or quantity, so that who watches the price knows an old one.
+
+    A bracket is an order with a `role`. `parent` is the order it was placed with, and stays; `closes` is the position
+    it protects; `parent_type` says which of the two it is tied to now (ORD-12), empty once it is tied to neither
+    (BRK-13). Of one parent or position each role is live once, so the two that are live are the pair (BRK-3).
+    `stop_price` of a trailing stop is where it has moved to.
     """
 
     account = models.ForeignKey(Account, models.PROTECT, related_name="orders", verbose_name=_("account"))
@@ -87,7 +102,19 @@ class Order(models.Model):
     avg_price = NumericField(_("average price"), null=True, blank=True)
     limit_price = NumericField(_("limit price"), null=True, blank=True)
     stop_price = NumericField(_("stop price"), null=True, blank=True)
+    if_touched = models.BooleanField(
+        _("if touched"),
+        default=False,
+        help_text=_("The stop price lies on this side of the market: it is reached from the other direction."),
+    )
     duration = models.CharField(_("duration"), max_length=8, choices=DurationType, default=DurationType.GTC)
+    expires_at = models.DateTimeField(_("good till"), null=True, blank=True)
+    role = models.CharField(_("role"), max_length=2, choices=BracketRole, blank=True)
+    parent = models.ForeignKey(
+        "self", models.PROTECT, null=True, blank=True, related_name="brackets", verbose_name=_("placed with")
+    )
+    parent_type = models.CharField(_("tied to"), max_length=8, choices=ParentType, blank=True)
+    trailing_pips = NumericField(_("trailing distance in pips"), null=True, blank=True)
     status = models.CharField(_("status"), max_length=16, choices=OrderStatus, default=OrderStatus.PLACING)
     reason = models.CharField(_("reason"), max_length=32, choices=Reason, blank=True)
     reason_details = models.JSONField(_("figures of the reason"), default=dict, blank=True)
@@ -123,6 +150,7 @@ class Order(models.Model):
             models.CheckConstraint(
                 condition=(Q(type=OrderType.LIMIT) & Q(limit_price__gt=0, stop_price__isnull=True))
                 | (Q(type=OrderType.STOP) & Q(stop_price__gt=0, limit_price__isnull=True))
+                | (Q(type=OrderType.STOP_LIMIT) & Q(stop_price__gt=0, limit_price__gt=0))
                 | (Q(type=OrderType.MARKET) & Q(stop_price__isnull=True, limit_price__isnull=True)),
                 name="order_prices_of_type",
             ),
@@ -134,8 +162,54 @@ class Order(models.Model):
             models.CheckConstraint(
                 condition=~Q(status=OrderStatus.FILLED) | Q(filled_qty=F("qty")), name="order_filled_is_whole"
             ),
+            models.CheckConstraint(
+                condition=Q(
+                    duration__in=[DurationType.GTC, DurationType.IOC, DurationType.FOK], expires_at__isnull=True
+                )
+                | Q(expires_at__isnull=False) & Q(duration__in=[DurationType.DAY, DurationType.GTD]),
+                name="order_expires_by_duration",
+            ),
+            models.CheckConstraint(
+                condition=Q(role="", parent__isnull=True, parent_type="", trailing_pips__isnull=True)
+                | Q(role=BracketRole.STOP_LOSS, type=OrderType.STOP)
+                | Q(role=BracketRole.TAKE_PROFIT, type=OrderType.LIMIT, trailing_pips__isnull=True),
+                name="bracket_type_of_role",
+            ),
+            models.CheckConstraint(
+                condition=Q(role="")
+                | Q(parent_type=ParentType.ORDER, parent__isnull=False, closes__isnull=True)
+                | Q(parent_type=ParentType.POSITION, closes__isnull=False)
+                | Q(parent_type="", parent__isnull=False, closes__isnull=True),
+                name="bracket_has_parent",
+            ),
+            models.CheckConstraint(condition=Q(trailing_pips__gt=0), name="trailing_distance_positive"),
+            models.CheckConstraint(
+                condition=~Q(status=OrderStatus.INACTIVE) | Q(parent_type=ParentType.ORDER, held=0, queued=False),
+                name="only_brackets_are_inactive",
+            ),
+            models.CheckConstraint(condition=Q(closes__isnull=True) | Q(held=0), name="closing_order_holds_nothing"),
+            models.UniqueConstraint(
+                fields=["closes", "role"],
+                condition=Q(status__in=states.LIVE, parent_type=ParentType.POSITION),
+                name="one_live_bracket_a_position_and_role",
+            ),
+            models.UniqueConstraint(
+                fields=["parent", "role"],
+                condition=Q(status__in=states.LIVE, closes__isnull=True) & ~Q(role=""),
+                name="one_live_bracket_an_order_and_role",
+            ),
         ]
         indexes = [
+            models.Index(
+                fields=["expires_at"],
+                condition=Q(status__in=states.LIVE, expires_at__isnull=False),
+                name="orders_to_expire",
+            ),
+            models.Index(
+                fields=["account", "instrument"],
+                condition=Q(status__in=states.LIVE) & ~Q(role=""),
+                name="brackets_live",
+            ),
             models.Index(fields=["account", "-id"]),
             models.Index(fields=["account", "final_at"]),
             models.Index(fields=["id"], condition=Q(queued=True), name="orders_queued"),
@@ -164,6 +238,11 @@ class Order(models.Model):
     def is_final(self) -> bool:
         return OrderStatus(self.status) in states.FINAL
 
+    @property
+    def awaits_stop(self) -> bool:
+        """A stop or stop-limit order whose stop price was not reached yet."""
+        return self.stop_price is not None and self.triggered_at is None
+
     def advance(self, to: OrderStatus, *, at: datetime, reason: Reason | None = None, **details: object) -> None:
         """Change the status, which nothing else does. The caller saves the order and stores the event.
 
@@ -190,6 +269,47 @@ class Order(models.Model):
             book=seen.version if seen else "",
             details=as_texts(details),
         )
+
+
+class UsedConfirmation(models.Model):
+    """The `confirmId` of a preview that an order was placed or modified with: each works once (PRV-4)."""
+
+    nonce = models.CharField(_("nonce"), max_length=32, primary_key=True)
+    used_at = models.DateTimeField(_("used"), db_default=Now(), db_index=True)
+
+    class Meta:
+        verbose_name = _("used confirmation")
+        verbose_name_plural = _("used confirmations")
+
+    def __str__(self) -> str:
+        return self.nonce
+
+
+class LatencyReport(models.Model):
+    """How long a trading request took for its user, as TradingView's page measured it (LAT-2)."""
+
+    account = models.ForeignKey(Account, models.PROTECT, related_name="+", verbose_name=_("account"))
+    transaction_id = models.CharField(_("transaction"), max_length=64)
+    kind = models.CharField(_("request"), max_length=16, choices=RequestKind)
+    instrument = models.ForeignKey(Instrument, models.PROTECT, related_name="+", verbose_name=_("instrument"))
+    side = models.CharField(_("side"), max_length=4, choices=Side)
+    qty = NumericField(_("quantity"), null=True, blank=True)
+    bid = NumericField(_("bid seen"))
+    ask = NumericField(_("ask seen"))
+    quoted_ms = NumericField(_("time of the price seen"), help_text=_("As the page sends it: Unix milliseconds."))
+    round_trip_ms = NumericField(_("round trip in milliseconds"))
+    at = models.DateTimeField(_("received"), db_default=Now())
+
+    class Meta:
+        verbose_name = _("latency report")
+        verbose_name_plural = _("latency reports")
+        ordering = ["-id"]
+        constraints = [
+            models.UniqueConstraint(fields=["account", "transaction_id"], name="one_latency_report_a_transaction")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.round_trip_ms} ms"
 
 
 class OrderEvent(models.Model):

@@ -1,4 +1,4 @@
-"""Closing positions. They are opened and closed by executions only; a close is an order like others (POS-3)."""
+"""Closing, reversing and protecting positions. Executions alone open and close them; a close is an order (POS-3)."""
 
 from __future__ import annotations
 
@@ -7,12 +7,17 @@ from typing import TYPE_CHECKING
 
 from django.db import transaction
 from django.db.models import F, Sum
+from django.utils import timezone
 
 from accounts.choices import AccountState
 from accounts.models import Account
-from trading import orders
+from trading import brackets, dispatch, orders
+from trading.choices import OrderType, Side
 from trading.errors import OrderRejected, Reason
-from trading.models import Order
+from trading.executions import Booking
+from trading.models import Order, Position
+from trading.prices import Prices
+from trading.tickets import Brackets, Ticket
 
 if TYPE_CHECKING:
     from accounts.models import User
@@ -29,12 +34,9 @@ def close(
     account = Account.objects.changing(account_id)
     if earlier := account.orders.filter(request_id=request_id).first():
         return earlier
-    if account.state not in (AccountState.ACTIVE, AccountState.CLOSE_ONLY):
-        raise OrderRejected(Reason.ACCOUNT_NO_TRADING)
-    position = account.positions.open().locked().select_related("instrument").filter(pk=position_id).first()
-    if position is None:
-        raise OrderRejected(Reason.UNKNOWN_POSITION)
-    being_closed = position.closing_orders.live().aggregate(qty=Sum(F("qty") - F("filled_qty")))["qty"] or Decimal(0)
+    position = _locked(account, position_id)
+    closing = position.closing_orders.live().filter(role="")
+    being_closed = closing.aggregate(qty=Sum(F("qty") - F("filled_qty")))["qty"] or Decimal(0)
     left = position.qty - being_closed
     if left <= 0:
         raise OrderRejected(Reason.CLOSING_EXISTS)
@@ -42,3 +44,53 @@ def close(
     if qty > left:
         raise OrderRejected(Reason.QTY_ABOVE_POSITION, qty=left)
     return orders.place_closing(position, qty, account=account, request_id=request_id, by=by)
+
+
+def protect(account_id: int, position_id: int, wanted: Brackets, *, by: User | None = None) -> None:
+    """Give a position the brackets asked for, and remove those that are not (BRK-17), or raise OrderRejected."""
+    with transaction.atomic():
+        account = Account.objects.changing(account_id)
+        # Orders are locked before positions: those that the position's brackets may concern.
+        list(account.orders.live().brackets().locked().filter(closes=position_id))
+        position = _locked(account, position_id)
+        if not account.profile.has_position_brackets:
+            raise OrderRejected(Reason.POSITION_BRACKETS)
+        now = timezone.now()
+        booking = Booking(account, account.group.conditions_at(now), Prices([position.instrument.symbol]), now)
+        touched = brackets.set_on_position(booking, position, wanted, by=by)
+        dispatch.after_commit(
+            account_id=account.pk,
+            order_ids=[each.pk for each in touched],
+            drain=any(each.queued for each in touched),
+        )
+
+
+def reverse(account_id: int, position_id: int, side: Side, *, request_id: str, by: User | None = None) -> Order:
+    """Turn a net position into one of its size on this side, by one market order (POS-5), or raise OrderRejected.
+
+    Asked twice, the second finds the position on that side, or the order on its way there.
+    """
+    with transaction.atomic():
+        account = Account.objects.changing(account_id)
+        if earlier := account.orders.filter(request_id=request_id).first():
+            return earlier
+        position = _locked(account, position_id)
+        if account.profile.is_hedging:
+            raise OrderRejected(Reason.REVERSE_NET_ONLY)
+        if position.side == side:
+            raise OrderRejected(Reason.REVERSE_SAME_SIDE)
+        on_its_way = account.orders.live().filter(instrument=position.instrument, side=side, type=OrderType.MARKET)
+        if on_its_way.exists():
+            raise OrderRejected(Reason.CLOSING_EXISTS)
+        ticket = Ticket(position.instrument.symbol, side, OrderType.MARKET, 2 * position.qty)
+        return orders.place(account_id, ticket, request_id=request_id, by=by)
+
+
+def _locked(account: Account, position_id: int) -> Position:
+    """The account's open position, locked. Raises OrderRejected: it is unknown, or the account may not trade."""
+    if account.state not in (AccountState.ACTIVE, AccountState.CLOSE_ONLY):
+        raise OrderRejected(Reason.ACCOUNT_NO_TRADING)
+    position = account.positions.open().locked().select_related("instrument").filter(pk=position_id).first()
+    if position is None:
+        raise OrderRejected(Reason.UNKNOWN_POSITION)
+    return position

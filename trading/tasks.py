@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 from datetime import timedelta
+from itertools import groupby
+from operator import itemgetter
 
 from celery import shared_task
 from django.conf import settings
@@ -12,7 +14,7 @@ from django.db.models import F
 from django.db.models.functions import Mod
 from django.utils import timezone
 
-from trading import dispatch, orders, reconciliation
+from trading import confirmations, dispatch, expiry, orders, reconciliation
 from trading.models import Order
 from trading.venues import sweeper
 
@@ -51,6 +53,24 @@ def sweep() -> int:
 
 
 @shared_task
+def expire() -> int:
+    """Cancel the orders that are no longer good, account by account, and say how many. Running twice is harmless."""
+    ended = 0
+    while due := _due():
+        for account_id, rows in groupby(due, key=itemgetter(0)):
+            ended += expiry.expire(account_id, {order_id for _account, order_id in rows})
+        if len(due) < BATCH:
+            break
+    return ended
+
+
+@shared_task
+def forget_confirmations() -> int:
+    """Delete the used confirmations that nobody can use again. Says how many."""
+    return confirmations.forget_old()
+
+
+@shared_task
 def sweep_venues() -> int:
     """Give up what no venue could be given, and ask about what none answered. Says how many orders that touched."""
     return sweeper.sweep()
@@ -60,6 +80,12 @@ def sweep_venues() -> int:
 def reconcile() -> int:
     """Compare our books with themselves and with the venues. Says how many findings there are."""
     return reconciliation.run()
+
+
+def _due() -> list[tuple[int, int]]:
+    """The next orders to expire, the longest overdue first, together by account."""
+    oldest = Order.objects.due(timezone.now()).order_by("expires_at").values_list("account_id", "pk")[:BATCH]
+    return sorted(oldest)
 
 
 def _waiting(shard: int, *, besides: set[int]) -> list[tuple[int, int]]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from decimal import ROUND_DOWN, Decimal
 
 from marketdata.quotes import Quote
-from trading.choices import OrderType, Side
+from trading.choices import Side
 from trading.models import Order
 
 INTERNAL = "internal"
@@ -21,19 +21,25 @@ class Fill:
     exec_id: str
 
 
+def price_for(side: Side, quote: Quote) -> Decimal:
+    """The price that an order of this side trades at: buys at the ask, sells at the bid."""
+    return quote.ask if side is Side.BUY else quote.bid
+
+
+def is_reached(order: Order, quote: Quote) -> bool:
+    """Has the market come to the order's stop price: from below for a buy, unless it is an if-touched one (ORD-23)?"""
+    assert order.stop_price is not None
+    side = Side(order.side)
+    price = price_for(side, quote)
+    waits_for_rise = (side is Side.BUY) != order.if_touched
+    return price >= order.stop_price if waits_for_rise else price <= order.stop_price
+
+
 def is_marketable(order: Order, quote: Quote) -> bool:
-    """Does the order trade at these prices: any market order, a touched limit, a stop that was or is now reached?"""
-    price = quote.ask if order.side == Side.BUY else quote.bid
-    match order.type:
-        case OrderType.LIMIT:
-            assert order.limit_price is not None
-            return price <= order.limit_price if order.side == Side.BUY else price >= order.limit_price
-        case OrderType.STOP:
-            assert order.stop_price is not None
-            reached = price >= order.stop_price if order.side == Side.BUY else price <= order.stop_price
-            return reached or order.triggered_at is not None
-        case _:
-            return True
+    """Does the order trade at these prices: a stop that was or is now reached, and a limit that is touched?"""
+    if order.awaits_stop and not is_reached(order, quote):
+        return False
+    return _within_limit(order, price_for(Side(order.side), quote))
 
 
 def match(order: Order, quote: Quote) -> list[Fill]:

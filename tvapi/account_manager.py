@@ -95,6 +95,12 @@ def cells(profile: Profile, figures: Figures) -> dict[str, object]:
     }
 
 
+def amount(value: Decimal, currency: str = "") -> str:
+    """A number in all its digits, with its currency, for the language of the moment."""
+    text = format_decimal(value, format="#,##0.############", locale=_locale())
+    return f"{text} {currency}".strip()
+
+
 def _money(value: Callable[[Figures], Decimal]) -> Callable[[Figures], str]:
     return lambda figures: _decimal(value(figures), figures.currency.cash_decimals)
 

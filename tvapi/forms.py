@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, NoReturn
 
@@ -11,18 +12,20 @@ from django.utils.translation import gettext_lazy as _
 from rest_framework import serializers
 
 from marketdata.models import SYMBOL_PATTERN
-from trading.choices import DurationType, OrderType, Side
+from trading.choices import DurationType, OrderType, RequestKind, Side
 from trading.errors import OrderRejected, Reason
-from trading.orders import Ticket
+from trading.tickets import Brackets, Ticket
 
 SYMBOLS_LIMIT = 500
 SYMBOL_LENGTH = 64
 REQUEST_ID_LENGTH = 128
+TRANSACTION_ID_LENGTH = 64
+CONFIRM_ID_LENGTH = 512
 BIGGEST_COUNT = 2**31 - 1
-BRACKETS = ("stopLoss", "takeProfit", "trailingStopPips", "guaranteedStop")
 # Digits before and after the point that the books can hold; a browser writes what is below 0.000001 as 1e-7.
 _NUMBER = re.compile(r"-?\d{1,15}(?:\.\d{1,18})?(?:e-\d{1,2})?", re.ASCII)
 _INTEGER = re.compile(r"-?\d{1,15}", re.ASCII)
+_MOMENT = re.compile(r"\d{1,11}(?:\.\d{1,9})?", re.ASCII)
 _COUNT = re.compile(r"\d{1,1000}", re.ASCII)
 _STEP = Decimal("1E-12")
 
@@ -89,6 +92,17 @@ class IntegerField(WireField):
         return int(data)
 
 
+class MomentField(WireField):
+    """A moment in Unix seconds, which may have decimals (GEN-10)."""
+
+    default_error_messages = {"invalid": _("The field “%(field)s” must be a moment in Unix seconds.")}
+
+    def to_internal_value(self, data: str) -> datetime:
+        if not _MOMENT.fullmatch(data):
+            self.fail("invalid")
+        return datetime.fromtimestamp(int(data.partition(".")[0]), UTC)
+
+
 class CountField(WireField):
     """How many at most; beyond what there can be, a number means all."""
 
@@ -144,17 +158,21 @@ class AuthorizeForm(serializers.Serializer):
 
 
 class BracketsForm(serializers.Serializer):
-    """Prices of brackets, which no account has. Dropping them would leave a client without the protection he set."""
+    """Prices of brackets. Dropping one that we do not have would leave a client without the protection he set."""
 
     stopLoss = NumberField(required=False)
     takeProfit = NumberField(required=False)
     trailingStopPips = NumberField(required=False)
     guaranteedStop = NumberField(required=False)
+    currentAsk = NumberField(required=False)
+    currentBid = NumberField(required=False)
 
-    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        if not attrs.keys().isdisjoint(BRACKETS):
-            raise OrderRejected(Reason.BRACKETS)
-        return attrs
+    def validate_guaranteedStop(self, _price: Decimal) -> NoReturn:  # noqa: N802 (DRF's name of it)
+        raise OrderRejected(Reason.GUARANTEED_STOP)
+
+
+class PositionForm(BracketsForm):
+    side = ChoiceField(Side.values, required=False)
 
 
 class OrderForm(BracketsForm):
@@ -164,8 +182,7 @@ class OrderForm(BracketsForm):
     limitPrice = NumberField(required=False)
     stopPrice = NumberField(required=False)
     durationType = TextField(max_length=64, required=False)
-    currentAsk = NumberField(required=False)
-    currentBid = NumberField(required=False)
+    durationDateTime = MomentField(required=False)
 
     def validate_durationType(self, duration: str) -> DurationType:  # noqa: N802 (DRF's name of it)
         if duration not in DurationType.values:
@@ -174,16 +191,31 @@ class OrderForm(BracketsForm):
 
 
 class PlaceForm(OrderForm):
-    """A new order. What the ticket of this account does not offer is refused by name."""
+    """A new order."""
 
     instrument = SymbolField()
     side = ChoiceField(Side.values)
-    type = ChoiceField([*OrderType.values, "stoplimit"])
+    type = ChoiceField(OrderType.values)
 
-    def validate_type(self, type_: str) -> OrderType:
-        if type_ not in OrderType.values:
-            raise OrderRejected(Reason.ORDER_TYPE, type=type_)
-        return OrderType(type_)
+
+class PreviewForm(PlaceForm):
+    """An order that may be placed, or with its `id` one that may be changed (PRV-1)."""
+
+    id = TextField(required=False)
+
+
+class LatencyForm(serializers.Serializer):
+    """What the page measured (LAT-2). An id may come as a number (DIS-13)."""
+
+    transactionId = TextField(max_length=TRANSACTION_ID_LENGTH)
+    transactionType = ChoiceField(RequestKind.values)
+    instrument = SymbolField()
+    side = ChoiceField(Side.values)
+    ask = NumberField()
+    bid = NumberField()
+    timestamp = NumberField()
+    roundTripDuration = NumberField()
+    qty = NumberField(required=False)
 
 
 def ticket(values: Mapping[str, Any]) -> Ticket:
@@ -191,12 +223,23 @@ def ticket(values: Mapping[str, Any]) -> Ticket:
     return Ticket(
         symbol=values["instrument"],
         side=Side(values["side"]),
-        type=values["type"],
+        type=OrderType(values["type"]),
         qty=values["qty"],
         limit_price=values.get("limitPrice"),
         stop_price=values.get("stopPrice"),
         duration=values.get("durationType", DurationType.GTC),
+        good_till=values.get("durationDateTime"),
+        brackets=brackets(values),
     )
+
+
+def brackets(values: Mapping[str, Any]) -> Brackets:
+    """The brackets of a read form."""
+    return Brackets(values.get("stopLoss"), values.get("takeProfit"), values.get("trailingStopPips"))
+
+
+class ConfirmQuery(serializers.Serializer):
+    confirmId = TextField(max_length=CONFIRM_ID_LENGTH, required=False)
 
 
 class RequestQuery(serializers.Serializer):

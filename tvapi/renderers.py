@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -10,9 +12,10 @@ from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.parsers import BaseParser
 from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
+from rest_framework.response import Response
 
 # A Decimal becomes the same number, to the last digit (GEN-9); anything else unknown is a lazy sentence.
-_encode = msgspec.json.Encoder(decimal_format="number", enc_hook=str).encode
+encode = msgspec.json.Encoder(decimal_format="number", enc_hook=str).encode
 
 
 class WireRenderer(BaseRenderer):
@@ -23,7 +26,33 @@ class WireRenderer(BaseRenderer):
     def render(
         self, data: Any, accepted_media_type: str | None = None, renderer_context: Mapping[str, Any] | None = None
     ) -> bytes:
-        return _encode(data)
+        return encode(data)
+
+
+class PreparedResponse(Response):
+    """An answer whose JSON exists already, gzipped: it is sent as it is to whoever takes gzip, unpacked to others."""
+
+    def __init__(self, gzipped: bytes, request: Request) -> None:
+        super().__init__(content_type=WireRenderer.media_type)
+        self._gzipped = gzipped
+        self._takes_gzip = takes_gzip(request.headers.get("Accept-Encoding", ""))
+        self["Vary"] = "Accept-Encoding"
+        if self._takes_gzip:
+            self["Content-Encoding"] = "gzip"
+
+    @property
+    def rendered_content(self) -> bytes:  # type: ignore[override]  # DRF's own returns bytes as well
+        self["Content-Type"] = WireRenderer.media_type
+        return self._gzipped if self._takes_gzip else gzip.decompress(self._gzipped)
+
+
+def takes_gzip(accept_encoding: str) -> bool:
+    """Whether the header names gzip, or everything, and does not refuse it with q=0 (RFC 9110, 12.5.3)."""
+    weights: dict[str, bool] = {}
+    for part in accept_encoding.lower().split(","):
+        coding, _, parameter = part.partition(";")
+        weights[coding.strip()] = not re.fullmatch(r"\s*q\s*=\s*0(\.0*)?\s*", parameter)
+    return weights.get("gzip", weights.get("x-gzip", weights.get("*", False)))
 
 
 class OneKind(BaseContentNegotiation):

@@ -11,184 +11,62 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, MutableMapping
-from decimal import Decimal
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
 
-import msgspec
+import redis
 from asgiref.sync import sync_to_async
 from django import db
 
 from accounts import tokens
-from marketdata import follow, ticklog
-from marketdata.choices import BarSource, SymbolType
-from marketdata.chunks import MINUTE_SECONDS
-from marketdata.folding import FUTURE_MS, MINUTE_MS, Source
-from marketdata.models import Instrument
-from marketdata.ticklog import Entry, Tick
+from marketdata import follow, metrics, ticklog
+from marketdata.metrics import Meter
+from tvapi.endless import (
+    HEADERS,
+    LONGEST_QUEUE,
+    Receive,
+    Scope,
+    Send,
+    Subscription,
+    bearer,
+    disconnection,
+    first_of,
+    send_part,
+)
+from tvapi.lines import Chunk, Lines, heartbeat
 
 PATH = "/tv/streaming"
-HEADERS = [
-    (b"content-type", b"application/json"),
-    (b"cache-control", b"no-store"),
-    (b"x-accel-buffering", b"no"),  # STRM-1: a proxy passes the chunks on as they come
-]
 BATCH_SECONDS = 0.05
 HEARTBEAT_SECONDS = 5  # STRM-14
-REFRESH_SECONDS = 5.0  # how long a changed instrument goes unnoticed
 RETRY_SECONDS = 1.0  # after a fault
-LONGEST_QUEUE = 400  # batches that a reader may be behind: 20 s at least
-
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 logger = logging.getLogger(__name__)
 
 
-# --- lines ------------------------------------------------------------------------------------------------------------
-
-
-class TradeLine(msgspec.Struct, tag_field="f", tag="t"):
-    """A trade, or what stands for one where there are none (STRM-8). `t` is in Unix seconds, to the millisecond."""
-
-    id: str
-    p: Decimal
-    s: Decimal
-    t: float
-
-
-class QuoteLine(msgspec.Struct, tag_field="f", tag="q", rename={"as_": "as"}):
-    """Both sides of the market (STRM-10)."""
-
-    id: str
-    t: float
-    ap: Decimal
-    as_: Decimal
-    bp: Decimal
-    bs: Decimal
-
-
-class HeartbeatLine(msgspec.Struct):
-    """It keeps TradingView subscribed when nothing is traded; `heartbeat` is the Unix time in whole seconds
-    (STRM-14)."""
-
-    heartbeat: int
-
-
-_encode_lines = msgspec.json.Encoder(decimal_format="number").encode_lines
-
-
-class Lines:
-    """Writes ticks as lines. For one thread; reads the instruments from the database every few seconds.
-
-    `sent_ms` has the time of each symbol's latest price in Unix milliseconds: lines do not go back behind it.
-    """
-
-    def __init__(self, sent_ms: Mapping[str, int]) -> None:
-        self._sources: dict[str, Source] = {}
-        self._refresh_at = 0.0
-        self._sent_ms = dict(sent_ms)
-
-    def of(self, entries: Iterable[Entry]) -> bytes:
-        """The lines of these ticks; none for those of unknown symbols, and for those that come too late or too
-        early."""
-        if time.monotonic() >= self._refresh_at:
-            self._refresh_at = time.monotonic() + REFRESH_SECONDS
-            self._refresh()
-        horizon_ms = int(time.time() * 1000) + FUTURE_MS
-        lines: list[msgspec.Struct] = []
-        for entry in entries:
-            tick = entry.tick
-            source = self._sources.get(tick.symbol)
-            # STRM-13. Recorded prices, replayed, come too late where there are prices of today.
-            if source and self._sent_ms.get(tick.symbol, 0) <= tick.time_ms < horizon_ms:
-                self._sent_ms[tick.symbol] = tick.time_ms
-                lines += _lines_of(tick, source)
-        return _encode_lines(lines)
-
-    def _refresh(self) -> None:
-        """Read which symbols `/symbol_info` has (STRM-12). Without the database it goes on with those it knows."""
-        try:
-            instruments = Instrument.objects.exclude(symbol_group=None)
-            self._sources = {instrument.symbol: Source(instrument) for instrument in instruments}
-        except db.Error as error:
-            db.close_old_connections()
-            logger.warning("The instruments cannot be read, going on with those known: %s", error)
-
-
-def _lines_of(tick: Tick, source: Source) -> list[msgspec.Struct]:
-    seconds = tick.time_ms / 1000
-    lines: list[msgspec.Struct] = []
-    if trade := _trade(tick, source):
-        price, size = trade
-        lines.append(TradeLine(tick.symbol, price, size, seconds))
-    lines.append(QuoteLine(tick.symbol, seconds, tick.ask, tick.ask_size, tick.bid, tick.bid_size))
-    return lines
-
-
-def _trade(tick: Tick, source: Source) -> tuple[Decimal, Decimal] | None:
-    """Price and size of the tick's trade line; None when it makes no bar either.
-
-    STRM-8 asks for artificial trades at the bid, of forex at the middle price with size 0. We send them at the price
-    that our bars are made of, which `/symbol_info` declares as `bar-source`: bars built from the trades, those built
-    from the quotes, and those of `/history` are then the same (STRM-15). For forex the size is 0, otherwise that of
-    the bid.
-    """
-    if (priced := source.price_and_size(tick)) is None or not _is_open(source, tick):
-        return None
-    price, size = priced
-    if source.instrument.bar_source == BarSource.TRADE:
-        return price, size
-    if source.instrument.type == SymbolType.FOREX:
-        return price, Decimal(0)
-    return price, tick.bid_size or size
-
-
-def _is_open(source: Source, tick: Tick) -> bool:
-    """Whether the tick counts for a bar (SES-8); without the database it does in doubt."""
-    try:
-        return source.is_open(tick.time_ms // MINUTE_MS * MINUTE_SECONDS)
-    except db.Error:
-        return True
-
-
 # --- distribution -----------------------------------------------------------------------------------------------------
-
-
-class Subscription:
-    """The chunks that wait for one connection; `overrun` is set when it cannot keep up."""
-
-    def __init__(self) -> None:
-        self.chunks: asyncio.Queue[bytes] = asyncio.Queue(LONGEST_QUEUE)
-        self.overrun = asyncio.Event()
-
-    def offer(self, chunk: bytes) -> None:
-        try:
-            self.chunks.put_nowait(chunk)
-        except asyncio.QueueFull:
-            self.overrun.set()
 
 
 class Hub:
     """Gives every subscription the same chunks. Works from the first subscription to the end of the last one."""
 
     def __init__(self) -> None:
-        self._subscriptions: set[Subscription] = set()
+        self.meter = Meter()
+        self._subscriptions: set[Subscription[Chunk]] = set()
         self._end = threading.Event()
         self._heartbeats: asyncio.Task[None] | None = None
 
     @contextlib.contextmanager
-    def subscription(self) -> Iterator[Subscription]:
+    def subscription(self) -> Iterator[Subscription[Chunk]]:
         """What is published from now on (STRM-3)."""
-        subscription = Subscription()
+        subscription: Subscription[Chunk] = Subscription()
         if not self._subscriptions:
             self._start()
         self._subscriptions.add(subscription)
+        self.meter.connections = len(self._subscriptions)
         try:
             yield subscription
         finally:
             self._subscriptions.discard(subscription)
+            self.meter.connections = len(self._subscriptions)
             if not self._subscriptions:
                 self._stop()
 
@@ -196,7 +74,7 @@ class Hub:
         loop = asyncio.get_running_loop()
         end = self._end = threading.Event()
 
-        def publish(chunk: bytes) -> None:
+        def publish(chunk: Chunk) -> None:
             with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile: nobody listens any more
                 loop.call_soon_threadsafe(self._publish_unless, end, chunk)
 
@@ -208,12 +86,12 @@ class Hub:
         if self._heartbeats:
             self._heartbeats.cancel()
 
-    def _publish_unless(self, end: threading.Event, chunk: bytes) -> None:
+    def _publish_unless(self, end: threading.Event, chunk: Chunk) -> None:
         """A reader that was told to stop may have had a batch in hand, which its successor sends too."""
         if not end.is_set():
             self._publish(chunk)
 
-    def _publish(self, chunk: bytes) -> None:
+    def _publish(self, chunk: Chunk) -> None:
         for subscription in self._subscriptions:
             subscription.offer(chunk)
 
@@ -221,17 +99,25 @@ class Hub:
         """Heartbeats at the same moments in all processes, so that all connections get the same ones (STRM-5)."""
         while True:
             await asyncio.sleep(HEARTBEAT_SECONDS - time.time() % HEARTBEAT_SECONDS)
-            self._publish(_encode_lines([HeartbeatLine(round(time.time()))]))
+            self._publish(heartbeat(time.time()))
+            await asyncio.to_thread(_tell, self.meter.read())
 
 
-def _read_log(end: threading.Event, publish: Callable[[bytes], None]) -> None:
+def _tell(delays: metrics.Delays) -> None:
+    try:
+        metrics.tell(delays)
+    except redis.RedisError as error:
+        logger.warning("The delays of the stream are not told: %s", error)
+
+
+def _read_log(end: threading.Event, publish: Callable[[Chunk], None]) -> None:
     """The thread of a hub. Whatever happens it goes on: a stream that is silent looks alive to its readers."""
     try:
         while not end.is_set():
             try:
                 lines = Lines(ticklog.quote_times())
                 for entries in follow.live(end, pause_seconds=BATCH_SECONDS):
-                    if chunk := lines.of(entries):
+                    if (chunk := lines.of(entries)).data:
                         publish(chunk)
             except Exception:
                 logger.exception("The stream of prices was interrupted")
@@ -256,30 +142,28 @@ async def handle(scope: Scope, receive: Receive, send: Send) -> bool:
         return False
     with _hub.subscription() as subscription:
         await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
-        await send({"type": "http.response.body", "body": b"", "more_body": True})
+        await send_part(send, b"")
         ends = {
-            "gone": _disconnection(receive),
-            "written": _write(subscription, send),
+            "gone": disconnection(receive),
+            "written": _write(subscription, send, _hub.meter),
             "overrun": subscription.overrun.wait(),
             "stopping": scope["stopping"].wait(),
         }
-        ended = await _first_of(ends)
+        ended = await first_of(ends)
     if "written" in ended:
         logger.info("A reader of the stream has gone in the middle of a line.")
     elif "overrun" in ended:
+        _hub.meter.dropped += 1
         logger.warning("A reader of the stream was dropped: it is %s batches behind.", LONGEST_QUEUE)
     elif "stopping" in ended:
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
+        await send_part(send, b"", is_last=True)
     return True
 
 
 async def _is_known(headers: Iterable[tuple[bytes, bytes]]) -> bool:
     """Whether there is one bearer token, and it is good."""
-    given = [value.decode("latin-1") for name, value in headers if name.lower() == b"authorization"]
-    if len(given) != 1:
-        return False
-    scheme, _, token = given[0].strip().partition(" ")
-    return scheme.lower() == "bearer" and await sync_to_async(_has_user)(token.strip())
+    token = bearer(headers)
+    return token is not None and await sync_to_async(_has_user)(token)
 
 
 def _has_user(token: str) -> bool:
@@ -290,26 +174,9 @@ def _has_user(token: str) -> bool:
         return False  # Django will meet the same fault, and knows what to say
 
 
-async def _disconnection(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
-
-
-async def _write(subscription: Subscription, send: Send) -> None:
+async def _write(subscription: Subscription[Chunk], send: Send, meter: Meter) -> None:
     while True:
-        chunk = await subscription.chunks.get()
-        while not subscription.chunks.empty():
-            chunk += subscription.chunks.get_nowait()
-        await send({"type": "http.response.body", "body": chunk, "more_body": True})
-
-
-async def _first_of(endings: Mapping[str, Awaitable[Any]]) -> set[str]:
-    """Wait until one of them is over, end the others, and return the names of those that were over."""
-    tasks = {asyncio.ensure_future(awaitable): name for name, awaitable in endings.items()}
-    try:
-        done, _pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-    return {tasks[task] for task in done}
+        chunks = await subscription.take()
+        await send_part(send, b"".join(chunk.data for chunk in chunks))
+        for chunk in chunks:
+            meter.sent(chunk.times_ms)

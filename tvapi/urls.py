@@ -20,6 +20,9 @@ urlpatterns: list[URLPattern] = [
     # These two first: an id that ends like another address is still an id.
     path("accounts/<any:account_id>/orders/<any:order_id>", orders.OrderView.as_view()),
     path("accounts/<any:account_id>/positions/<any:position_id>", positions.PositionView.as_view()),
+    path("accounts/<any:account_id>/stream/<any:kind>", accounts.StreamView.as_view()),
+    path("accounts/<any:account_id>/previewOrder", orders.PreviewView.as_view()),
+    path("accounts/<any:account_id>/trackLatency", orders.LatencyView.as_view()),
     path("accounts/<any:account_id>/instruments", accounts.InstrumentsView.as_view()),
     path("accounts/<any:account_id>/state", accounts.StateView.as_view()),
     path("accounts/<any:account_id>/balances", accounts.BalancesView.as_view()),

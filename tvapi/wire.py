@@ -5,17 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
+from django.core.exceptions import ValidationError
+from django.utils.translation import gettext_lazy as _
+
 from accounts.choices import Profile
-from accounts.models import Account
+from accounts.models import Account, TradingConditions
+from marketdata import sessions
 from marketdata.bars import Columns
 from marketdata.choices import InstrumentState, Shortability, SymbolType
 from marketdata.models import Instrument, SymbolMapping
 from marketdata.quotes import Quote
-from trading.choices import DurationType, OrderType
+from trading.choices import DurationType, OrderType, ParentType
 from trading.errors import sentence
 from trading.models import Execution, Order, Position
+from trading.previews import Preview
 from trading.states import OrderStatus
 from trading.tradables import Tradable
 from trading.valuation import SpotValue
@@ -37,25 +43,33 @@ def config() -> dict[str, Any]:
     """For all accounts; a spot account replaces its account manager (CFG-1)."""
     return {
         **account_manager.configuration(Profile.FX_NETTING),
-        "durations": [
-            {
-                "id": DurationType.GTC,
-                "title": DurationType.GTC.label,
-                "default": True,
-                "supportedOrderTypes": [OrderType.LIMIT, OrderType.STOP],
-            }
-        ],
+        "durations": [_duration(duration) for duration in DurationType],
         "pullingInterval": PULLING_INTERVAL,
     }
 
 
-def account(account: Account) -> dict[str, Any]:
+def _duration(duration: DurationType) -> dict[str, Any]:
+    """As the ticket offers it (CFG-9, CFG-10). What never rests is no duration for orders that wait for their stop."""
+    resting = [OrderType.LIMIT, OrderType.STOP, OrderType.STOP_LIMIT]
+    wire: dict[str, Any] = {
+        "id": duration,
+        "title": duration.label,
+        "supportedOrderTypes": [OrderType.LIMIT] if duration.is_immediate else resting,
+    }
+    if duration is DurationType.GTC:
+        wire["default"] = True
+    if duration is DurationType.GTD:
+        wire |= {"hasDatePicker": True, "hasTimePicker": True}
+    return wire
+
+
+def account(account: Account, conditions: TradingConditions) -> dict[str, Any]:
     wire: dict[str, Any] = {
         "id": account.number,
         "name": account.name,
         "type": account.type,
         "currency": account.currency_id,
-        "config": flags(account.profile),
+        "config": flags(account.profile, conditions),
         "isVerified": account.client.is_verified,
     }
     if account.currency.sign:
@@ -65,11 +79,10 @@ def account(account: Account) -> dict[str, Any]:
     return wire
 
 
-def flags(profile: Profile) -> dict[str, bool]:
-    """What accounts of this profile can do (ACC-8, ACC-9); a flag not here has the default that fits.
+def flags(profile: Profile, conditions: TradingConditions) -> dict[str, bool]:
+    """What accounts of this profile and group can do (ACC-8, ACC-9); a flag not here has the default that fits.
 
-    `supportModifyBrackets` is left at its default although there are no brackets: false would hide the Modify button. A
-    hedging account has nothing to reverse by an order of double size: that would open another position.
+    A hedging account has nothing to reverse: each trade is closed by itself.
     """
     positions, depth = profile.has_positions, profile in WITH_DEPTH
     return {
@@ -79,9 +92,20 @@ def flags(profile: Profile) -> dict[str, bool]:
         "supportClosePosition": positions,
         "supportPartialClosePosition": positions,
         "supportReversePosition": positions and not profile.is_hedging,
-        "supportMarketBrackets": False,
-        "supportStopLimitOrders": False,
+        "supportNativeReversePosition": positions and not profile.is_hedging,
+        "supportOrderBrackets": True,
+        "supportMarketBrackets": True,
+        "supportPositionBrackets": profile.has_position_brackets,
+        "supportTrailingStop": True,
+        "supportModifyBrackets": True,
+        "supportModifyDuration": True,
+        "supportStopLimitOrders": True,
+        "supportStopOrdersInBothDirections": conditions.stops_both_ways,
+        "supportStopLimitOrdersInBothDirections": conditions.stop_limits_both_ways,
         "supportPartialOrderExecution": True,
+        "supportPlaceOrderPreview": True,
+        "supportModifyOrderPreview": True,
+        "supportTrackLatency": True,
         "supportOrdersHistory": True,
         "supportExecutions": True,
         "supportDOM": depth,
@@ -152,11 +176,43 @@ def order(order: Order) -> dict[str, Any]:
         wire["limitPrice"] = order.limit_price
     if order.stop_price is not None:
         wire["stopPrice"] = order.stop_price
-    if order.type != OrderType.MARKET:
+    if order.type != OrderType.MARKET or order.duration != DurationType.GTC:
         wire["duration"] = {"type": order.duration}
+    if order.duration == DurationType.GTD and order.expires_at:
+        wire["duration"]["datetime"] = seconds(order.expires_at)
+    if order.parent_type:
+        is_of_position = order.parent_type == ParentType.POSITION
+        wire["parentId"] = str(order.closes_id if is_of_position else order.parent_id)
+        wire["parentType"] = order.parent_type
+    if order.trailing_pips is not None:
+        wire |= {"isTrailingStop": True, "trailingStopPips": order.trailing_pips}
     if order.reason:
         kind = "error" if order.status == OrderStatus.REJECTED else "warning"
         wire["message"] = {"type": kind, "text": sentence(order.reason, order.reason_details)}
+    return wire
+
+
+def preview(of: Preview) -> dict[str, Any]:
+    """The confirmation dialog: what TradingView does not show by itself (PRV-3), as text (DIS-18)."""
+    text = account_manager.amount
+    rows = [{"title": _("Price"), "value": text(of.price)}, {"title": _("Value"), "value": text(*of.value)}]
+    rows.append({"title": _("Commission"), "value": text(*of.commission)})
+    if of.held:
+        title = _("Reserved") if of.is_spot else _("Margin")
+        rows.append({"title": title, "value": text(*of.held)})
+    if of.expires_at:
+        rows.append({"title": _("Good till"), "value": f"{of.expires_at:%Y-%m-%d %H:%M} UTC"})
+    sections: list[dict[str, Any]] = [{"header": _("Estimated"), "rows": rows}]
+    outcomes = ((_("Stop loss"), of.at_stop_loss), (_("Take profit"), of.at_take_profit))
+    if results := [{"title": title, "value": text(*result)} for title, result in outcomes if result]:
+        sections.append({"header": _("Result when it is closed by"), "rows": results})
+    wire: dict[str, Any] = {"sections": sections}
+    if of.confirm_id:
+        wire["confirmId"] = of.confirm_id
+    if of.warnings:
+        wire["warnings"] = of.warnings
+    if of.errors:
+        wire["errors"] = of.errors
     return wire
 
 
@@ -227,63 +283,81 @@ def mapping(mappings: Iterable[SymbolMapping]) -> dict[str, Any]:
     return {"symbols": symbols, "fields": ["brokerSymbol"]}
 
 
-def symbol_info(instruments: Sequence[Instrument]) -> dict[str, Any]:
-    """Columns: entry n of each array describes symbol n (SYM-2); what all have alike is a single value."""
-    rows = [_symbol(instrument) for instrument in instruments]
+# Fields of `Instrument` that the columns of `/symbol_info` are made of, as `symbol_info` takes them.
+SYMBOL_FIELDS = (
+    "symbol", "description_en", "quote_currency", "base_currency", "exchange_listed", "exchange_traded", "type",
+    "is_cfd", "minmovement", "minmovement2", "fractional", "pricescale", "contract_size", "timezone",
+    "session_regular", "session_premarket", "session_postmarket", "has_daily", "has_no_volume", "bar_source", "root",
+    "root_description", "expiration", "isin", "wkn",
+)  # fmt: skip
+ALWAYS_COLUMNS = frozenset({"symbol", "description", "intraday-multipliers"})
+
+
+def symbol_info(rows: Sequence[tuple[Any, ...]]) -> dict[str, Any]:
+    """Columns: entry n of each array describes symbol n; what all symbols have alike is one plain value (SYM-2).
+
+    `rows` has the `SYMBOL_FIELDS` of at least one symbol. Null stands where a kind of instrument has no such thing
+    (GEN-8).
+    """
+    of = dict(zip(SYMBOL_FIELDS, zip(*rows, strict=True), strict=True))
+    columns: dict[str, Sequence[Any]] = {
+        "symbol": of["symbol"],
+        "description": [text or symbol for text, symbol in zip(of["description_en"], of["symbol"], strict=True)],
+        "currency": of["quote_currency"],
+        "base-currency": _or_null(of["base_currency"]),
+        "exchange-listed": of["exchange_listed"],
+        "exchange-traded": of["exchange_traded"],
+        "type": of["type"],
+        "is-cfd": of["is_cfd"],
+        "minmovement": of["minmovement"],
+        "minmovement2": of["minmovement2"],
+        "fractional": of["fractional"],
+        "pricescale": of["pricescale"],
+        "pointvalue": of["contract_size"],
+        "timezone": of["timezone"],
+        "session-regular": of["session_regular"],
+        "session-premarket": _or_null(of["session_premarket"]),
+        "session-postmarket": _or_null(of["session_postmarket"]),
+        "session-extended": [
+            _extended(*texts)
+            for texts in zip(of["session_regular"], of["session_premarket"], of["session_postmarket"], strict=True)
+        ],
+        "has-daily": of["has_daily"],
+        "has-no-volume": of["has_no_volume"],
+        "bar-source": of["bar_source"],
+        "root": _or_null(of["root"]),
+        "root-description": _or_null(of["root_description"]),
+        "expiration": [int(day.strftime("%Y%m%d")) if day else None for day in of["expiration"]],
+        "isin": of["isin"],
+        "wkn": of["wkn"],
+        "intraday-multipliers": [["1"]] * len(rows),
+    }
     return {
         "s": "ok",
-        **{name: [row[name] for row in rows] for name in rows[0]},
         "has-intraday": True,
         "has-weekly-and-monthly": False,
-        "intraday-multipliers": [["1"] for _row in rows],
         "bar-transform": "none",
         "bar-fillgaps": False,
+        **{name: column if name in ALWAYS_COLUMNS else _folded(column) for name, column in columns.items()},
     }
 
 
-def _symbol(of: Instrument) -> dict[str, Any]:
-    """One symbol by column name. Null stands where a kind of instrument has no such thing (GEN-8)."""
-    return {
-        "symbol": of.symbol,
-        "description": of.description,
-        "currency": of.quote_currency,
-        "base-currency": of.base_currency or None,
-        "exchange-listed": of.exchange_listed,
-        "exchange-traded": of.exchange_traded,
-        "type": of.type,
-        "is-cfd": of.is_cfd,
-        "minmovement": of.minmovement,
-        "minmovement2": of.minmovement2,
-        "fractional": of.fractional,
-        "pricescale": of.pricescale,
-        "pointvalue": of.contract_size,
-        "timezone": of.timezone,
-        "session-regular": of.session_regular,
-        "session-premarket": of.session_premarket or None,
-        "session-postmarket": of.session_postmarket or None,
-        "session-extended": _extended(of),
-        "has-daily": of.has_daily,
-        "has-no-volume": of.has_no_volume,
-        "bar-source": of.bar_source,
-        "root": of.root or None,
-        "root-description": of.root_description or None,
-        "expiration": int(of.expiration.strftime("%Y%m%d")) if of.expiration else None,
-        "isin": of.isin,
-        "wkn": of.wkn,
-    }
+def _or_null(column: Iterable[str]) -> list[str | None]:
+    return [text or None for text in column]
 
 
-def _extended(of: Instrument) -> str | None:
-    """From the start of the pre-market to the end of the post-market, on the regular days (SES-7); null without either.
+def _folded(column: Sequence[Any]) -> Any:
+    """The column, or the value that stands in all of it."""
+    return column[0] if column.count(column[0]) == len(column) else column
 
-    Where days differ (`|`), which pre-market belongs to which session is not to be told from the texts: null too.
-    """
-    first, last = of.session_premarket or of.session_regular, of.session_postmarket or of.session_regular
-    if first == last or "|" in f"{first}{of.session_regular}{last}":
+
+@lru_cache(maxsize=1024)
+def _extended(regular: str, premarket: str, postmarket: str) -> str | None:
+    """Null without pre- and post-market, and where they do not fit the regular session."""
+    try:
+        return sessions.extended(regular, premarket, postmarket) or None
+    except ValidationError:
         return None
-    _hours, colon, days = of.session_regular.partition(":")
-    start, end = first.partition("-")[0], last.partition(":")[0].partition("-")[2]
-    return f"{start}-{end}{colon}{days}"
 
 
 def history(bars: Columns) -> dict[str, Any]:

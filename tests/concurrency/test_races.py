@@ -3,22 +3,25 @@
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from decimal import Decimal
 from functools import partial
 
 import pytest
 from django.db import connection
+from django.utils import timezone
 
 from accounts.choices import Profile
 from accounts.models import Account, Balance
 from tests import factories
 from tests.trading import desk
-from trading import books, orders, positions
+from trading import books, confirmations, expiry, orders, positions, triggers
 from trading.choices import OrderType, Side
 from trading.errors import OrderRejected, Reason
 from trading.models import Execution, Order
-from trading.orders import Ticket
 from trading.states import OrderStatus
+from trading.tickets import Brackets, Ticket
+from trading.triggers import Move, Touch
 
 pytestmark = pytest.mark.django_db(transaction=True)
 D = Decimal
@@ -136,7 +139,7 @@ def test_trigger_and_work_and_cancel_do_not_deadlock() -> None:
     quote = Prices().quote("EURUSD")
     assert quote is not None
     results = together(
-        lambda: orders.trigger({order.pk: quote for order in reversed(resting)}),
+        lambda: triggers.trigger({order.pk: Touch(quote) for order in reversed(resting)}),
         lambda: [orders.modify(account.pk, order.pk, qty=D(2000)) for order in reversed(resting[:5])],
         lambda: [orders.cancel(account.pk, order.pk) for order in resting[5:]],
     )
@@ -151,3 +154,118 @@ def test_the_version_rises_with_every_change() -> None:
     before = Account.objects.get(pk=account.pk).version
     together(*[buy(account, str(number)) for number in range(6)])
     assert Account.objects.get(pk=account.pk).version == before + 6
+
+
+def bracketed(account: Account, qty: str = "10000", **fields: str) -> Order:
+    order = desk.fill(account, "buy", qty, **fields)
+    account.refresh_from_db()
+    return order
+
+
+def test_eight_requests_with_one_id_make_one_order_and_one_pair_of_brackets() -> None:
+    factories.quote("EURUSD", "1.1", "1.1001")
+    account = factories.account()
+    ticket = desk.ticket("buy", "10000", limit="1.09", sl="1.08", tp="1.12")
+    placed = together(*[partial(orders.place, account.pk, ticket, request_id="same")] * 8)
+    assert len({order.pk for order in placed if isinstance(order, Order)}) == 1
+    assert account.orders.count() == 3
+
+
+def test_eight_requests_with_one_confirmation_make_one_order() -> None:
+    factories.quote("EURUSD", "1.1", "1.1001")
+    account = factories.account()
+    ticket = desk.ticket("buy", "10000", limit="1.09")
+    confirm_id = confirmations.issue(account, ticket)
+    results = together(
+        *[
+            partial(orders.place, account.pk, ticket, request_id=f"r{number}", confirm_id=confirm_id)
+            for number in range(8)
+        ]
+    )
+    refused = [result.reason for result in results if isinstance(result, OrderRejected)]
+    assert refused == [Reason.CONFIRM_USED] * 7
+    assert account.orders.count() == 1
+
+
+def test_a_fill_of_the_parent_and_its_cancel_leave_the_brackets_with_one_of_the_two() -> None:
+    factories.quote("EURUSD", "1.1", "1.1001")
+    account = factories.account()
+    for _round in range(5):
+        order = desk.place(account, "buy", "10000", sl="1.08", tp="1.12")
+        together(partial(orders.work, account.pk, order.pk), partial(orders.cancel, account.pk, order.pk))
+        order.refresh_from_db()
+        brackets = {each.status for each in order.brackets.all()}
+        assert (order.status, brackets) in [
+            (OrderStatus.FILLED, {OrderStatus.WORKING}),
+            (OrderStatus.CANCELLED, {OrderStatus.CANCELLED}),
+        ]
+        for position in account.positions.open():
+            positions.close(account.pk, position.pk, request_id=f"close-{position.pk}")
+        desk.drain(account)
+
+
+def test_both_of_a_pair_reached_at_once_execute_one() -> None:
+    factories.quote("BTCUSDT", "60000", "60010", size="100")
+    account = factories.account(Profile.SPOT, symbols=["BTCUSDT"], base="USDT", deposits={"USDT": D(50_000)})
+    order = bracketed(account, "0.5", symbol="BTCUSDT", sl="55000", tp="65000")
+    stop_loss, take_profit = order.brackets.order_by("role")
+    books = {price: desk.quote_at("BTCUSDT", price) for price in ("54000", "66000")}
+    triggers.trigger({stop_loss.pk: Touch(books["54000"]), take_profit.pk: Touch(books["66000"])})
+    together(partial(orders.work, account.pk, stop_loss.pk), partial(orders.work, account.pk, take_profit.pk))
+    statuses = sorted(order.brackets.values_list("status", flat=True))
+    assert statuses == [OrderStatus.CANCELLED, OrderStatus.FILLED]
+    assert Balance.objects.get(account=account, currency="BTC").total == 0
+
+
+def test_a_close_and_a_stop_loss_at_once_never_turn_the_position() -> None:
+    factories.quote("EURUSD", "1.1", "1.1001")
+    account = factories.account()
+    for number in range(5):
+        factories.quote("EURUSD", "1.1", "1.1001")
+        order = bracketed(account, sl="1.08", tp="1.12")
+        position = account.positions.open().get()
+        closing = positions.close(account.pk, position.pk, request_id=f"close-{number}")
+        stop_loss = order.brackets.get(role="sl")
+        triggers.trigger({stop_loss.pk: Touch(desk.quote_at("EURUSD", "1.0790"))})
+        together(
+            partial(orders.work, account.pk, closing.pk),
+            partial(orders.work, account.pk, stop_loss.pk),
+            partial(orders.cancel, account.pk, order.brackets.get(role="tp").pk),
+        )
+        desk.drain(account)
+        assert not account.positions.open().exists()
+        assert not account.orders.live().exists()
+    assert set(account.positions.values_list("side", flat=True)) == {"buy"}
+
+
+def test_engine_worker_and_client_on_one_pair_do_not_deadlock() -> None:
+    factories.quote("EURUSD", "1.1", "1.1001")
+    account = factories.account(Profile.FX_HEDGING)
+    pairs = [bracketed(account, "1000", sl="1.08", tp="1.12", trail="50") for _ in range(5)]
+    legs = [leg for order in pairs for leg in order.brackets.order_by("-pk")]
+    book = desk.quote_at("EURUSD", "1.1300")
+    held = [position.pk for position in account.positions.open()]
+    results = together(
+        lambda: triggers.trigger({leg.pk: Touch(book) for leg in legs}),
+        lambda: triggers.ratchet({leg.pk: Move(D("1.11"), 10**13) for leg in legs}),
+        lambda: [orders.work(account.pk, leg.pk) for leg in reversed(legs)],
+        lambda: [positions.protect(account.pk, pk, Brackets(take_profit=D("1.2"))) for pk in held],
+    )
+    assert not [result for result in results if isinstance(result, Exception) and not isinstance(result, OrderRejected)]
+    desk.drain(account)
+
+
+def test_expiry_and_a_fill_at_once_end_the_order_once() -> None:
+    factories.quote("EURUSD", "1.1", "1.1001")
+    account = factories.account()
+    until = timezone.now() + timedelta(hours=1)
+    order = desk.place(account, "buy", "10000", duration="gtd", until=until, sl="1.08")
+    Order.objects.filter(pk=order.pk).update(expires_at=timezone.now())
+    results = together(
+        partial(expiry.expire, account.pk, {order.pk}),
+        partial(orders.work, account.pk, order.pk),
+        partial(expiry.expire, account.pk, {order.pk}),
+    )
+    assert not [result for result in results if isinstance(result, Exception)]
+    order.refresh_from_db()
+    assert (order.status, order.events.filter(kind="cancelled").count()) == (OrderStatus.CANCELLED, 1)

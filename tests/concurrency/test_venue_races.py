@@ -125,7 +125,8 @@ def test_an_order_is_given_up_or_sent_but_never_both(account: Account) -> None:
         order = waiting(account, "1000")
         order.requests.update(created_at=timezone.now() - timedelta(seconds=11))
         send = partial(store.take_request, lambda seq, type_, body: encode(type_, seq, "A", "B", body))
-        _, raw = together(sweeper.sweep, send)
+        swept, raw = together(sweeper.sweep, send)
+        assert isinstance(swept, int)
         order.refresh_from_db()
         assert order.status == (OrderStatus.REJECTED if raw is None else OrderStatus.PLACING)
 

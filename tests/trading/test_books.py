@@ -9,6 +9,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import transaction
 from django.db.models import F
+from django.utils import timezone
 
 from accounts.choices import CommissionKind, Profile
 from accounts.models import Account, Balance, Posting
@@ -27,7 +28,7 @@ def account(db: None) -> Account:
     account = factories.account(of_group=group, number="FX-1")
     desk.fill(account, "buy", "10000")
     desk.fill(account, "sell", "4000")
-    desk.fill(account, "buy", "1000", limit="1.05")
+    desk.fill(account, "buy", "1000", limit="1.05", tp="1.2")
     return account
 
 
@@ -53,7 +54,7 @@ def books_agree(db: None) -> Iterator[None]:
 def test_books_that_agree_say_how_much_they_hold(account: Account) -> None:
     out = StringIO()
     call_command("verify_books", stdout=out)
-    assert out.getvalue() == "The books agree: 1 accounts, 3 orders, 2 executions, 1 positions, 8 postings.\n"
+    assert out.getvalue() == "The books agree: 1 accounts, 4 orders, 2 executions, 1 positions, 8 postings.\n"
 
 
 def spoil_cash() -> None:
@@ -87,6 +88,19 @@ def spoil_margin() -> None:
     Position.objects.update(margin=F("margin") + 1)
 
 
+def spoil_bracket_qty() -> None:
+    Order.objects.brackets().update(qty=2000)
+
+
+def spoil_bracket_side() -> None:
+    Order.objects.brackets().update(side="buy")
+
+
+def spoil_parent() -> None:
+    parent = Order.objects.filter(brackets__isnull=False)
+    parent.update(status="cancelled", final_at=timezone.now(), held=0, queued=False)
+
+
 @pytest.mark.parametrize(
     ("spoil", "found"),
     [
@@ -97,6 +111,9 @@ def spoil_margin() -> None:
         (spoil_fill, "4000 of 4000 filled, executions make 3000"),
         (spoil_position, "quantity 7000, its fills make 6000"),
         (spoil_margin, "its fills make 132.01"),
+        (spoil_bracket_qty, "2000 left, but it protects 1000"),
+        (spoil_bracket_side, "lies on the side of what it protects"),
+        (spoil_parent, "protects what has ended"),
     ],
 )
 def test_what_was_changed_behind_the_books_is_named(account, spoil: Callable[[], None], found: str, capsys) -> None:

@@ -10,12 +10,16 @@ from accounts.models import Account
 from marketdata import ticklog
 from marketdata.choices import InstrumentState
 from marketdata.models import Instrument, LogPosition
+from marketdata.quotes import Quote
 from tests import factories
 from tests.trading import desk
 from trading import dispatch, orders, tasks, venue
+from trading.choices import OrderType, Side
 from trading.engine import Engine
 from trading.models import Order
 from trading.states import OrderStatus
+from trading.venue import is_marketable, is_reached
+from trading.watch import Watch
 
 D = Decimal
 
@@ -142,6 +146,68 @@ def test_a_log_that_was_lost_is_read_from_its_new_beginning(account: Account, en
     assert queued(order) == [True]
 
 
+def test_a_trailing_stop_goes_on_where_the_killed_engine_left_it(account: Account, engine: Engine) -> None:
+    order = desk.fill(account, "buy", "10000", trail="50")
+    stop_loss = order.brackets.get()
+    tell(stop_loss)
+    step(engine)
+    time.sleep(0.002)
+    factories.quote("EURUSD", "1.10500", "1.10510")
+    engine._ratchet_at = engine._save_at = 0.0
+    step(engine)
+    stop_loss.refresh_from_db()
+    assert stop_loss.stop_price == D("1.1")
+    factories.quote("EURUSD", "1.09990", "1.10000")  # nobody is watching
+    factories.quote("EURUSD", "1.10400", "1.10410")
+    successor = Engine()
+    successor.start()
+    assert step(successor) == 1
+    desk.drain(account)
+    stop_loss.refresh_from_db()
+    assert (stop_loss.status, stop_loss.avg_price) == (OrderStatus.FILLED, D("1.0999"))
+
+
+def test_moves_that_were_not_stored_are_made_again_from_the_log(account: Account, engine: Engine) -> None:
+    order = desk.fill(account, "buy", "10000", trail="50")
+    tell(order.brackets.get())
+    engine._save_at = 0.0
+    step(engine)
+    time.sleep(0.002)
+    factories.quote("EURUSD", "1.10500", "1.10510")
+    engine._ratchet_at = engine._save_at = time.monotonic() + 60
+    step(engine)  # and killed before it stores anything
+    assert order.brackets.get().stop_price == D("1.095")
+    successor = Engine()
+    successor.start()
+    step(successor)
+    assert order.brackets.get().stop_price == D("1.1")
+
+
+def test_a_stop_that_moved_in_the_same_batch_is_reached_where_it_moved_to(account: Account, engine: Engine) -> None:
+    order = desk.fill(account, "buy", "10000", trail="50")
+    tell(order.brackets.get())
+    step(engine)
+    time.sleep(0.002)
+    for bid in ("1.10500", "1.09980", "1.12000"):
+        factories.quote("EURUSD", bid, str(D(bid) + D("0.0001")))
+    assert step(engine) == 1
+    desk.drain(account)
+    stop_loss = order.brackets.get()
+    assert (stop_loss.stop_price, stop_loss.avg_price) == (D("1.1"), D("1.0998"))
+
+
+def test_of_a_pair_the_one_reached_first_is_executed(account: Account, engine: Engine) -> None:
+    order = desk.fill(account, "buy", "10000", sl="1.09", tp="1.12")
+    tell(*order.brackets.all())
+    step(engine)
+    time.sleep(0.002)
+    factories.quote("EURUSD", "1.12000", "1.12010")
+    factories.quote("EURUSD", "1.08000", "1.08010")
+    assert step(engine) == 1
+    desk.drain(account)
+    assert account.positions.get().realized_pl == D("199.00")  # 10,000 × (1.12 − 1.1001)
+
+
 def test_replayed_prices_move_no_orders(account: Account, engine: Engine) -> None:
     order = desk.fill(account, "sell", "1000", stop="1.09")
     tell(order)
@@ -224,32 +290,34 @@ def test_many_requests_make_one_nudge(account: Account, monkeypatch) -> None:
 
 def test_watching_agrees_with_a_plain_scan() -> None:
     """Every price of a grid against every order of a grid, heaps against the plain definition."""
-    from marketdata.quotes import Quote
-    from trading.choices import OrderType, Side
-    from trading.venue import is_marketable
-    from trading.watch import Watch
-
     moment = timezone.now()
     instrument = Instrument(pk=1, symbol="X")
+    kinds = [
+        (OrderType.LIMIT, False),
+        (OrderType.STOP, False),
+        (OrderType.STOP, True),
+        (OrderType.STOP_LIMIT, False),
+        (OrderType.STOP_LIMIT, True),
+    ]
     made = []
-    for number, (side, kind, price) in enumerate(
-        itertools.product(Side, (OrderType.LIMIT, OrderType.STOP), range(90, 111)), start=1
-    ):
-        order = Order(
-            pk=number,
-            side=side,
-            type=kind,
-            status=OrderStatus.WORKING,
-            queued=False,
-            updated_at=moment,
-            venue=venue.INTERNAL,
-        )
-        order.instrument = instrument
-        setattr(order, "limit_price" if kind is OrderType.LIMIT else "stop_price", D(price))
+    for number, (side, (kind, if_touched), price) in enumerate(itertools.product(Side, kinds, range(90, 111)), start=1):
+        order = Order(pk=number, side=side, type=kind, status=OrderStatus.WORKING, queued=False, updated_at=moment)
+        order.venue, order.instrument, order.if_touched = venue.INTERNAL, instrument, if_touched
+        if kind is OrderType.LIMIT:
+            order.limit_price = D(price)
+        else:
+            order.stop_price = D(price)
+        if kind is OrderType.STOP_LIMIT:
+            order.limit_price = D(100)
         made.append(order)
     later = int(moment.timestamp() * 1000) + 1
     for bid in range(88, 112):
         watch = Watch()
         watch.replace(made)
         quote = Quote("X", D(bid), D(bid + 1), (), (), moment, "1-1")
-        assert sorted(watch.take(quote, later)) == [order.pk for order in made if is_marketable(order, quote)]
+        plain = [
+            order.pk
+            for order in made
+            if (is_reached(order, quote) if order.awaits_stop else is_marketable(order, quote))
+        ]
+        assert sorted(watch.take(quote, later)) == plain

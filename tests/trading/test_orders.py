@@ -9,12 +9,13 @@ from accounts.models import Account
 from marketdata.choices import InstrumentState
 from tests import factories
 from tests.trading import desk
-from trading import orders, positions, valuation
+from trading import orders, positions, triggers, valuation
 from trading.choices import EventKind, OrderType, Side
 from trading.errors import OrderRejected, Reason
 from trading.models import Execution, Order, Position
-from trading.orders import Ticket
 from trading.states import OrderStatus
+from trading.tickets import Ticket
+from trading.triggers import Touch
 
 D = Decimal
 ZERO = Decimal(0)
@@ -129,7 +130,7 @@ def test_a_stop_order_triggers_and_fills_at_the_market(account: Account) -> None
 
     quote = Prices().quote("EURUSD")
     assert quote is not None
-    orders.trigger({order.pk: quote})
+    triggers.trigger({order.pk: Touch(quote)})
     desk.drain(account)
     order.refresh_from_db()
     assert (order.status, order.avg_price) == (OrderStatus.FILLED, D("1.089"))

@@ -15,8 +15,19 @@ MARGIN_PROFILES = [profile for profile in Profile if profile.has_positions]
 
 def test_config_names_durations_intervals_and_the_account_manager(tv):
     config = tv.d("/config", locale="en")
+    resting = ["limit", "stop", "stoplimit"]
     assert config["durations"] == [
-        {"id": "gtc", "title": "Good till cancelled", "default": True, "supportedOrderTypes": ["limit", "stop"]}
+        {"id": "gtc", "title": "Good till cancelled", "default": True, "supportedOrderTypes": resting},
+        {"id": "day", "title": "Day", "supportedOrderTypes": resting},
+        {
+            "id": "gtd",
+            "title": "Good till date",
+            "hasDatePicker": True,
+            "hasTimePicker": True,
+            "supportedOrderTypes": resting,
+        },
+        {"id": "ioc", "title": "Immediate or cancel", "supportedOrderTypes": ["limit"]},
+        {"id": "fok", "title": "Fill or kill", "supportedOrderTypes": ["limit"]},
     ]
     assert config["pullingInterval"] == {
         "quotes": 500,
@@ -76,8 +87,10 @@ def test_flags_follow_from_the_profile(tv, trader, profile, expected):
     flags = account["config"]
     assert {name: flags[name] for name in expected} == expected
     assert flags["supportMultiposition"] is (profile is Profile.FX_HEDGING)
-    assert flags["supportMarketBrackets"] is False
-    assert flags["supportStopLimitOrders"] is False
+    assert flags["supportPositionBrackets"] is (profile is not Profile.SPOT)
+    assert flags["supportStopOrdersInBothDirections"] is False
+    for name in ("supportOrderBrackets", "supportMarketBrackets", "supportTrailingStop", "supportStopLimitOrders"):
+        assert flags[name] is True
     for name in ("supportOrdersHistory", "supportExecutions", "supportPartialOrderExecution", "supportLogout"):
         assert flags[name] is True
 
@@ -224,7 +237,7 @@ def test_number_of_queries_does_not_grow_with_the_accounts(tv, trader, django_as
     group = factories.group()
     for _ in range(5):
         factories.account(owner=trader, of_group=group)
-    with django_assert_num_queries(2):  # token, accounts
+    with django_assert_num_queries(3):  # token, accounts, conditions
         assert len(tv.d("/accounts")) == 5
 
 

@@ -35,6 +35,7 @@ def test_mapping_has_the_published_ones_without_an_envelope(db):
 
 
 def test_symbol_info_describes_every_symbol_of_a_group_by_columns(server):
+    """SYM-2: what all have alike is one plain value."""
     for symbol in ("EURUSD", "BTCUSDT.P", "AAPL"):  # AAPL has no group: its data are TradingView's own
         factories.instrument(symbol)
     info = server.get("/symbol_info")
@@ -43,18 +44,25 @@ def test_symbol_info_describes_every_symbol_of_a_group_by_columns(server):
     assert {len(column) for column in columns.values()} == {2}
     assert info["currency"] == ["USDT", "USD"]
     assert info["base-currency"] == ["BTC", "EUR"]
-    assert (info["minmovement"], info["pricescale"], info["minmovement2"]) == ([1, 1], [100, 100000], [0, 10])
+    assert (info["minmovement"], info["pricescale"], info["minmovement2"]) == (1, [100, 100000], [0, 10])
     assert info["bar-source"] == ["trade", "bid"]
-    assert info["has-daily"] == [False, False]
-    assert info["session-regular"] == ["24x7", "24x7"]
+    assert (info["has-daily"], info["session-regular"], info["root"], info["isin"]) == (False, "24x7", None, "")
     assert (info["has-intraday"], info["bar-fillgaps"], info["intraday-multipliers"]) == (True, False, [["1"], ["1"]])
+
+
+def test_a_group_of_one_symbol_still_has_columns_of_names_and_resolutions(server):
+    factories.instrument("EURUSD", description="Euro")
+    info = server.get("/symbol_info")
+    assert {name for name, value in info.items() if isinstance(value, list)} == {
+        "symbol", "description", "intraday-multipliers",
+    }  # fmt: skip
 
 
 def test_futures_have_root_expiration_and_point_value(server):
     factories.instrument("ESZ2026", symbol_group="demo_futures")
     info = server.get("/symbol_info")
-    assert (info["root"], info["root-description"], info["expiration"]) == (["ES"], ["E-mini S&P 500"], [20261218])
-    assert (info["pointvalue"], info["timezone"], info["type"]) == ([50], ["America/Chicago"], ["futures"])
+    assert (info["root"], info["root-description"], info["expiration"]) == ("ES", "E-mini S&P 500", 20261218)
+    assert (info["pointvalue"], info["timezone"], info["type"]) == (50, "America/Chicago", "futures")
 
 
 @pytest.mark.parametrize(
@@ -72,14 +80,17 @@ def test_futures_have_root_expiration_and_point_value(server):
             },
             "0400-2000:2345",
         ),
-        ({"session_regular": "0930-1600:2345|1000-1500:6", "session_premarket": "0400-0930:2345"}, None),
+        (
+            {"session_regular": "0930-1600:2345|1000-1500:6", "session_premarket": "0400-0930:2345"},
+            "0400-1600:2345|1000-1500:6",
+        ),
     ],
 )
 def test_extended_session_runs_from_pre_market_to_post_market(server, fields, extended):
     factories.instrument("AAPL", symbol_group="demo_stock", **fields)
     info = server.get("/symbol_info")
-    assert info["session-extended"] == [extended]
-    assert info["session-premarket"] == [fields.get("session_premarket")]
+    assert info["session-extended"] == extended
+    assert info["session-premarket"] == fields.get("session_premarket")
 
 
 def test_group_filters_symbols_and_an_unknown_one_is_refused(server):
@@ -174,4 +185,4 @@ def test_data_servers_have_no_accounts(server):
 
 def test_expiration_column_is_a_number_of_eight_digits(server):
     factories.instrument("ESZ2026", symbol_group="demo_futures", expiration=date(2026, 1, 2))
-    assert server.get("/symbol_info")["expiration"] == [20260102]
+    assert server.get("/symbol_info")["expiration"] == 20260102

@@ -72,8 +72,9 @@ def test_stop_order_has_a_stop_price_only(tv, place):
 
 
 def test_same_request_id_gives_the_same_order_again(tv, account, place):
-    first = place(MARKET, requestId="Ab3dE6gH9j", confirmId="c1")
-    assert place(MARKET, requestId="Ab3dE6gH9j", confirmId="c1") == first
+    confirm_id = tv.post("/accounts/FX/previewOrder", MARKET)["d"]["confirmId"]
+    first = place(MARKET, requestId="Ab3dE6gH9j", confirmId=confirm_id)
+    assert place(MARKET, requestId="Ab3dE6gH9j", confirmId=confirm_id) == first
     assert place(MARKET, requestId="another") != first
     assert account.orders.count() == 2
 
@@ -106,17 +107,17 @@ def test_small_quantities_may_be_written_as_a_browser_does(tv, trader):
 def test_modify_changes_quantity_and_price_and_keeps_a_price_not_sent(tv, account, place):
     order_id = place(LIMIT)
     desk.drain(account)
-    assert tv.put(f"/accounts/FX/orders/{order_id}", {"qty": 20000, "limitPrice": "1.08000"}) == {"s": "ok"}
+    assert tv.put(f"/accounts/FX/orders/{order_id}", {"qty": 20000, "limitPrice": "1.08000"})["s"] == "ok"
     order = shown(tv)[order_id]
     assert (order["qty"], order["limitPrice"], order["status"]) == (20000, Decimal("1.08"), "working")
-    assert tv.put(f"/accounts/FX/orders/{order_id}", {"qty": 30000}) == {"s": "ok"}
+    assert tv.put(f"/accounts/FX/orders/{order_id}", {"qty": 30000})["s"] == "ok"
     assert (shown(tv)[order_id]["qty"], shown(tv)[order_id]["limitPrice"]) == (30000, Decimal("1.08"))
 
 
 def test_cancel_works_with_and_without_a_body_and_once(tv, account, place):
     one, two = place(LIMIT), place(LIMIT)
-    assert tv.delete(f"/accounts/FX/orders/{one}") == {"s": "ok"}
-    assert tv.delete(f"/accounts/FX/orders/{two}", {"x": 1}, locale="en") == {"s": "ok"}
+    assert tv.delete(f"/accounts/FX/orders/{one}")["s"] == "ok"
+    assert tv.delete(f"/accounts/FX/orders/{two}", {"x": 1}, locale="en")["s"] == "ok"
     assert {order["status"] for order in shown(tv).values()} == {"cancelled"}
     assert refused(tv.delete(f"/accounts/FX/orders/{one}")) == "The order is already cancelled."
 
@@ -130,16 +131,36 @@ REFUSALS = [
     ({"type": "limit", "limitPrice": "-1"}, "The price must be above zero."),
     ({"type": "market", "limitPrice": "1.1"}, "An order of this type does not take that price."),
     ({"type": "stop", "stopPrice": "1.05"}, "A stop order to buy must lie above the market (now 1.1001)."),
-    ({"type": "stoplimit"}, "This account does not take orders of the type stoplimit."),
+    ({"type": "stoplimit", "stopPrice": "1.2"}, "This order needs a price."),
     ({"type": "magic"}, "The field “type” must be one of: market, limit, stop, stoplimit."),
     ({"side": "hold"}, "The field “side” must be one of: buy, sell."),
-    ({"durationType": "day"}, "This account does not take orders with the duration day."),
+    ({"durationType": "week"}, "This account does not take orders with the duration week."),
+    ({"durationType": "gtd"}, "Please say until when the order is good."),
+    (
+        {"durationType": "gtd", "durationDateTime": "x"},
+        "The field “durationDateTime” must be a moment in Unix seconds.",
+    ),
+    ({"durationType": "gtd", "durationDateTime": "1"}, "The moment until which the order is good has passed already."),
+    ({"durationType": "gtd", "durationDateTime": "99999999999"}, "An order can be good until "),
+    (
+        {"type": "stop", "stopPrice": "1.2", "durationType": "ioc"},
+        "An order of the type Stop cannot have the duration Immediate or cancel.",
+    ),
     ({"instrument": "NOPE"}, "There is no instrument NOPE in this account."),
     ({"instrument": "GBPUSD"}, "There is no instrument GBPUSD in this account."),
     ({"instrument": "eur/usd"}, "There is no instrument eur/usd in this account."),
     ({"qty": "6000000"}, "Not enough free margin: "),
-    ({"stopLoss": "1.0"}, "Stop loss and take profit cannot be set in this account."),
-    ({"takeProfit": "1.2"}, "Stop loss and take profit cannot be set in this account."),
+    ({"stopLoss": "1.10000"}, "The stop loss must lie below 1.1."),
+    ({"takeProfit": "1.10000"}, "The take profit must lie above 1.1."),
+    ({"side": "sell", "stopLoss": "1.10010"}, "The stop loss must lie above 1.1001."),
+    ({"side": "sell", "takeProfit": "1.10010"}, "The take profit must lie below 1.1001."),
+    ({"type": "limit", "limitPrice": "1.05", "stopLoss": "1.06"}, "The stop loss must lie below 1.05."),
+    ({"stopLoss": "1.000001"}, "The price for EURUSD must be a multiple of 0.00001."),
+    ({"takeProfit": "-1"}, "The price must be above zero."),
+    ({"trailingStopPips": "0"}, "The trailing distance for EURUSD must be a multiple of 0.1 pips."),
+    ({"trailingStopPips": "1.55"}, "The trailing distance for EURUSD must be a multiple of 0.1 pips."),
+    ({"trailingStopPips": "20000"}, "The trailing distance is greater than the price itself."),
+    ({"guaranteedStop": "1.0"}, "Guaranteed stops are not offered."),
     ({"qty": ""}, "The field “qty” is missing."),
     ({"qty": "0"}, "The field “qty” must be above zero."),
     ({"qty": "-10000"}, "The field “qty” must be above zero."),
@@ -210,7 +231,14 @@ def test_nobody_changes_an_order_through_its_owners_account(account, place):
 
 
 @pytest.mark.parametrize(
-    "form", [{}, {"qty": "x"}, {"qty": "10000", "stopLoss": "1"}, {"qty": "10000", "durationType": "day"}]
+    "form",
+    [
+        {},
+        {"qty": "x"},
+        {"qty": "10000", "stopLoss": "1.09"},
+        {"qty": "10000", "durationType": "gtd"},
+        {"qty": "10000", "stopPrice": "1.2"},
+    ],
 )
 def test_refused_modification_changes_nothing(tv, account, place, form):
     order_id = place(LIMIT)

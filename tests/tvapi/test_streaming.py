@@ -32,8 +32,8 @@ from marketdata.ticklog import Entry, Tick
 from tests import factories
 from tests.processes import eventually, running
 from tests.tvapi.contract import DOCUMENT
-from tvapi import streaming
-from tvapi.streaming import Lines
+from tvapi import endless, streaming
+from tvapi.lines import Chunk, Lines
 
 MESSAGE = Draft202012Validator({"$ref": "#/components/schemas/StreamingMessage", **DOCUMENT})
 NOW_MS = 1_795_424_400_250
@@ -63,7 +63,7 @@ def parsed(chunk: bytes) -> list[dict[str, Any]]:
 
 
 def lines(*ticks: Tick, since: dict[str, int] | None = None) -> list[dict[str, Any]]:
-    return parsed(Lines(since or {}).of(Entry("1-0", tick) for tick in ticks))
+    return parsed(Lines(since or {}).of(Entry("1-0", tick) for tick in ticks).data)
 
 
 def tick(symbol: str, bid: str, ask: str, ms: int = 0, **fields: Any) -> Tick:
@@ -87,7 +87,7 @@ def test_a_trade_comes_as_it_was(btcusdt: Instrument) -> None:
 @pytest.mark.django_db
 def test_prices_arrive_to_the_last_digit(eurusd: Instrument) -> None:
     chunk = Lines({}).of([Entry("1-0", tick("EURUSD", "1.10010", "1.10020"))])
-    assert b'"p":1.10010,' in chunk
+    assert b'"p":1.10010,' in chunk.data
 
 
 @pytest.mark.django_db
@@ -131,17 +131,22 @@ def test_only_symbols_of_a_group_are_in_the_stream(eurusd: Instrument) -> None:
 
 
 @pytest.mark.django_db
-def test_times_do_not_go_back(eurusd: Instrument, btcusdt: Instrument) -> None:
+def test_times_do_not_go_back_and_late_ticks_count_while_their_minute_is_open(
+    eurusd: Instrument, btcusdt: Instrument
+) -> None:
+    """STRM-13, STRM-15: the bar builder takes a late tick of the open minute, and none of an earlier one."""
     sent = lines(
         tick("EURUSD", "1.1", "1.2", 100),
         tick("EURUSD", "1.3", "1.4", 99),
         tick("BTCUSDT", "1.5", "1.6", 50),
         tick("EURUSD", "1.7", "1.8", 100),
+        tick("EURUSD", "1.9", "2.0", -60_000),
     )
-    assert [(line["id"], line["bp"]) for line in sent if line["f"] == "q"] == [
-        ("EURUSD", 1.1),
-        ("BTCUSDT", 1.5),
-        ("EURUSD", 1.7),
+    assert [(line["id"], line["bp"], line["t"]) for line in sent if line["f"] == "q"] == [
+        ("EURUSD", 1.1, 1795424400.35),
+        ("EURUSD", 1.3, 1795424400.35),
+        ("BTCUSDT", 1.5, 1795424400.3),
+        ("EURUSD", 1.7, 1795424400.35),
     ]
 
 
@@ -285,12 +290,12 @@ def test_a_reader_that_falls_behind_is_dropped_and_the_others_are_not(token: str
         tasks = [asyncio.create_task(connection.handle()) for connection in (slow, quick)]
         while not (slow.sent and quick.sent):
             await asyncio.sleep(0.01)
-        for number in range(streaming.LONGEST_QUEUE + 2):
-            streaming._hub._publish(b'{"heartbeat":%d}\n' % number)
+        for number in range(endless.LONGEST_QUEUE + 2):
+            streaming._hub._publish(Chunk(b'{"heartbeat":%d}\n' % number))
             await asyncio.sleep(0)
         assert await tasks[0] is True
         assert not tasks[1].done()
-        assert len(parsed(quick.body)) == streaming.LONGEST_QUEUE + 2
+        assert len(parsed(quick.body)) == endless.LONGEST_QUEUE + 2
         quick.gone.set()
         await tasks[1]
 

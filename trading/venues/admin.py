@@ -16,7 +16,7 @@ from django.utils.translation import gettext_lazy as _
 from unfold.decorators import action, display
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
-from accounts.models import AccountGroup
+from accounts.models import AccountGroup, User
 from backoffice.admin import LogAdmin, Panel, StaffAdmin, Text, list_url
 from marketdata.models import Instrument
 from trading import routing
@@ -144,6 +144,7 @@ class FixSessionAdmin(StaffAdmin):
                 "checkbox_name": ACTION_CHECKBOX_NAME,
             }
             return TemplateResponse(request, "trading/operate_sessions.html", context)
+        assert isinstance(request.user, User)  # the site lets nobody else in
         sessions = list(queryset)
         queryset.update(**fields)
         LogEntry.objects.log_actions(
@@ -159,8 +160,12 @@ class FixSessionAdmin(StaffAdmin):
 class WhereForm(forms.Form):
     """An order that somebody might place."""
 
-    group = forms.ModelChoiceField(AccountGroup.objects.all(), label=_("group"), widget=UnfoldAdminSelectWidget)
-    instrument = forms.ModelChoiceField(Instrument.objects.all(), label=_("instrument"), widget=UnfoldAdminSelectWidget)
+    group: forms.ModelChoiceField = forms.ModelChoiceField(
+        AccountGroup.objects.all(), label=_("group"), widget=UnfoldAdminSelectWidget
+    )
+    instrument: forms.ModelChoiceField = forms.ModelChoiceField(
+        Instrument.objects.all(), label=_("instrument"), widget=UnfoldAdminSelectWidget
+    )
     qty = forms.DecimalField(
         label=_("quantity"), min_value=0, max_digits=32, decimal_places=12, widget=UnfoldAdminTextInputWidget
     )

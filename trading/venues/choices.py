@@ -13,7 +13,7 @@ class Handling(Enum):
     THERE = auto()  # it is stored and will be sent; a report will tell what came of it
 
 
-class RequestKind(models.TextChoices):
+class VenueRequestKind(models.TextChoices):
     NEW = "new", _("New order")  # FIX D
     CANCEL = "cancel", _("Cancel")  # FIX F
     REPLACE = "replace", _("Replace")  # FIX G

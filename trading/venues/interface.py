@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from accounts.models import Account, User
     from trading.models import Order
-    from trading.orders import Ticket
+    from trading.tickets import Ticket
 
 
 class Venue(Protocol):

@@ -15,7 +15,7 @@ from backoffice.fields import NumericField
 from marketdata.choices import SymbolType
 from marketdata.models import Instrument
 from trading.choices import OrderType, Side
-from trading.venues.choices import PENDING, Direction, LinkState, RequestKind, RequestState
+from trading.venues.choices import PENDING, Direction, LinkState, RequestState, VenueRequestKind
 
 PREFIX = "fix:"  # of the names of such venues, as orders and executions keep them
 
@@ -117,8 +117,8 @@ class VenueRequestQuerySet(models.QuerySet["VenueRequest"]):
         """Waiting, with nothing before them: a cancel waits for a replace on its way, a replace for anything."""
         on_the_way = VenueRequest.objects.filter(order=OuterRef("order"), state=RequestState.SENT)
         return self.filter(state=RequestState.WAITING).exclude(
-            Q(Exists(on_the_way.exclude(kind=RequestKind.NEW)), kind=RequestKind.CANCEL)
-            | Q(Exists(on_the_way), kind=RequestKind.REPLACE)
+            Q(Exists(on_the_way.exclude(kind=VenueRequestKind.NEW)), kind=VenueRequestKind.CANCEL)
+            | Q(Exists(on_the_way), kind=VenueRequestKind.REPLACE)
         )
 
 
@@ -131,7 +131,7 @@ class VenueRequest(models.Model):
 
     order = models.ForeignKey("trading.Order", models.PROTECT, related_name="requests", verbose_name=_("order"))
     session = models.ForeignKey(FixSession, models.PROTECT, related_name="requests", verbose_name=_("session"))
-    kind = models.CharField(_("request"), max_length=8, choices=RequestKind)
+    kind = models.CharField(_("request"), max_length=8, choices=VenueRequestKind)
     state = models.CharField(_("state"), max_length=9, choices=RequestState, default=RequestState.WAITING)
     cl_ord_id = models.CharField(_("ClOrdID"), max_length=32, unique=True)
     orig_cl_ord_id = models.CharField(_("ClOrdID before"), max_length=32, blank=True)
@@ -164,7 +164,7 @@ class VenueRequest(models.Model):
                 fields=["order", "kind"], condition=Q(state__in=PENDING), name="one_pending_request_a_kind"
             ),
             models.UniqueConstraint(
-                fields=["order"], condition=Q(kind=RequestKind.NEW), name="one_new_request_an_order"
+                fields=["order"], condition=Q(kind=VenueRequestKind.NEW), name="one_new_request_an_order"
             ),
             models.CheckConstraint(
                 condition=Q(state__in=[RequestState.WAITING, RequestState.WITHDRAWN], sent_at__isnull=True)

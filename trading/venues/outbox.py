@@ -11,11 +11,11 @@ from trading import margin
 from trading.choices import EventKind, OrderType, Side
 from trading.errors import OrderRejected, Reason
 from trading.models import Order
-from trading.venues.choices import Handling, RequestKind, RequestState
+from trading.venues.choices import Handling, RequestState, VenueRequestKind
 from trading.venues.models import PREFIX, FixSession, VenueOrder, VenueRequest
 
 if TYPE_CHECKING:
-    from trading.orders import Ticket
+    from trading.tickets import Ticket
 
 IMMEDIATE = {"ioc": "3", "fok": "4"}  # our durations by FIX TimeInForce
 GOOD_TILL_CANCEL = "1"  # all others: an order that runs out is cancelled by us, at our own due date
@@ -27,9 +27,9 @@ class Fix:
 
     def submit(self, order: Order) -> Handling:
         """Hand the order over, once. The caller saves it."""
-        if not order.requests.filter(kind=RequestKind.NEW).exists():
+        if not order.requests.filter(kind=VenueRequestKind.NEW).exists():
             session = FixSession.objects.get(name=order.venue.removeprefix(PREFIX))
-            request = _request(order, session, RequestKind.NEW)
+            request = _request(order, session, VenueRequestKind.NEW)
             _protect(request)
             request.save()
             VenueOrder.objects.create(order=order, session=session, cl_ord_id=request.cl_ord_id)
@@ -43,8 +43,8 @@ class Fix:
             unsent.save(update_fields=["state"])
             VenueOrder.objects.filter(order=order).update(is_open=False)
             return Handling.HERE
-        if not order.requests.pending().filter(kind=RequestKind.CANCEL).exists():
-            _request(order, order.at_venue.session, RequestKind.CANCEL, by=by).save()
+        if not order.requests.pending().filter(kind=VenueRequestKind.CANCEL).exists():
+            _request(order, order.at_venue.session, VenueRequestKind.CANCEL, by=by).save()
             order.record(EventKind.CANCEL_ASKED, by=by)
         return Handling.THERE
 
@@ -58,14 +58,17 @@ class Fix:
             _amend(unsent, ticket, order.held)
             unsent.save()
             return Handling.HERE
-        if order.requests.pending().filter(kind__in=[RequestKind.REPLACE, RequestKind.CANCEL]).exists():
+        if ticket.qty == order.qty and (ticket.limit_price, ticket.stop_price) == (order.limit_price, order.stop_price):
+            hold(account, order, held_before)
+            return Handling.THERE  # nothing changes there
+        if order.requests.pending().filter(kind__in=[VenueRequestKind.REPLACE, VenueRequestKind.CANCEL]).exists():
             raise OrderRejected(Reason.CHANGE_PENDING)
         held_after = order.held
         hold(account, order, max(held_before, held_after))
         order.save(update_fields=["held"])
         if ticket.qty == order.filled_qty:
             return self.cancel(order, by=by)  # there is no order for nothing: what is left is cancelled
-        request = _request(order, order.at_venue.session, RequestKind.REPLACE, by=by)
+        request = _request(order, order.at_venue.session, VenueRequestKind.REPLACE, by=by)
         request.held_before = held_before
         _amend(request, ticket, held_after)
         request.save()
@@ -99,16 +102,16 @@ def hold_again(account: Account, order: Order, held: Decimal, *, of: Decimal) ->
 
 
 def _handed_over(order: Order) -> bool:
-    return order.requests.filter(kind=RequestKind.NEW).exists()
+    return order.requests.filter(kind=VenueRequestKind.NEW).exists()
 
 
 def _unsent(order: Order) -> VenueRequest | None:
     """The order's first request while it waits, locked: the session that is about to send it comes first, or not."""
     waiting = order.requests.select_for_update(of=("self",))
-    return waiting.filter(kind=RequestKind.NEW, state=RequestState.WAITING).first()
+    return waiting.filter(kind=VenueRequestKind.NEW, state=RequestState.WAITING).first()
 
 
-def _request(order: Order, session: FixSession, kind: RequestKind, *, by: User | None = None) -> VenueRequest:
+def _request(order: Order, session: FixSession, kind: VenueRequestKind, *, by: User | None = None) -> VenueRequest:
     return VenueRequest(
         order=order,
         session=session,

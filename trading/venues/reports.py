@@ -11,7 +11,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from accounts.models import Account
-from trading import dispatch, executions, orders
+from trading import brackets, dispatch, endings, executions
 from trading.choices import EventKind
 from trading.errors import OrderRejected, Reason
 from trading.models import Execution, Order
@@ -19,7 +19,7 @@ from trading.prices import Prices
 from trading.states import OrderStatus
 from trading.venue import Fill
 from trading.venues import outbox
-from trading.venues.choices import PENDING, RequestKind, RequestState
+from trading.venues.choices import PENDING, RequestState, VenueRequestKind
 from trading.venues.models import FixSession, VenueOrder, VenueRequest
 
 
@@ -60,6 +60,16 @@ def take(session: FixSession, report: Report) -> None:
         _Taking(session, report).take()
 
 
+def tell(booking: executions.Booking, order: Order, *, has_changed: bool) -> None:
+    """Bring the brackets in line with an order that changed, and let everybody know once it is committed."""
+    changed = [order, *(brackets.settle(booking, order) if has_changed else ())]
+    dispatch.after_commit(
+        account_id=booking.account.pk,
+        order_ids=[each.pk for each in changed],
+        drain=any(each.queued for each in changed),
+    )
+
+
 class _Taking:
     """One report being booked, with what is locked for it: the account, the order, its requests."""
 
@@ -74,14 +84,14 @@ class _Taking:
         if found is None:
             raise Unbookable(f"no order of ours has the ClOrdID {report.cl_ord_id or report.orig_cl_ord_id}")
         self.account = Account.objects.changing(found.order.account_id)
-        self.order = self._lock(found.order_id)
+        related = brackets.locked_with_relatives(self.account, [found.order_id])
+        self.order = next(order for order in related if order.pk == found.order_id)
+        conditions = self.account.group.conditions_at(self.now)
+        self.booking = executions.Booking(self.account, conditions, Prices(), self.now, is_done=True)
         requests = self.order.requests.select_for_update(of=("self",)).order_by("pk")
         self.requests = {request.cl_ord_id: request for request in requests}
         self.request = self.requests[found.cl_ord_id]
         self.standing = VenueOrder.objects.select_for_update().get(order=self.order)
-
-    def _lock(self, order_id: int) -> Order:
-        return self.account.orders.locked().select_related("instrument", "held_currency").get(pk=order_id)
 
     def take(self) -> None:
         handlers = {
@@ -97,12 +107,13 @@ class _Taking:
         before = (self.order.status, self.order.filled_qty, self.order.revision)
         handlers[self.report.kind]()
         self._note_standing()
-        if (self.order.status, self.order.filled_qty, self.order.revision) != before:
+        has_changed = (self.order.status, self.order.filled_qty, self.order.revision) != before
+        if has_changed:
             self.order.updated_at = self.now
         if self.order.is_final:
             self._close_requests()
         self.order.save()
-        dispatch.after_commit(account_id=self.account.pk, order_ids=[self.order.pk], drain=False)
+        tell(self.booking, self.order, has_changed=has_changed)
 
     def _note_standing(self) -> None:
         standing, report = self.standing, self.report
@@ -131,7 +142,7 @@ class _Taking:
 
     @property
     def _new(self) -> VenueRequest:
-        return next(request for request in self.requests.values() if request.kind == RequestKind.NEW)
+        return next(request for request in self.requests.values() if request.kind == VenueRequestKind.NEW)
 
     # --- one handler for each kind ------------------------------------------------------------------------------------
 
@@ -151,10 +162,8 @@ class _Taking:
         if fill.qty > self.order.leaves_qty:
             raise Unbookable(f"{fill.qty} was executed, but only {self.order.leaves_qty} is left of the order")
         self._acknowledged()  # who executes has accepted
-        conditions = self.account.group.conditions_at(self.now)
-        booking = executions.Booking(self.account, conditions, Prices(), self.now, is_done=True)
         try:
-            executions.record(booking, self.order, fill)
+            executions.record(self.booking, self.order, fill)
         except OrderRejected as refusal:
             raise Unbookable(str(refusal)) from refusal
         if not self.standing.is_open and not self.order.is_final and self.order.filled_qty >= self.standing.cum_qty:
@@ -181,22 +190,22 @@ class _Taking:
         self._end_rest()
 
     def _end_rest(self) -> None:
-        asked = next((each for each in self.requests.values() if each.kind == RequestKind.CANCEL), None)
+        asked = next((each for each in self.requests.values() if each.kind == VenueRequestKind.CANCEL), None)
         if asked is not None and asked.state in (RequestState.SENT, RequestState.ACCEPTED):
             self._accept(asked)
-            orders.end(self.account, self.order, OrderStatus.CANCELLED, at=self.now)
+            endings.end(self.account, self.order, OrderStatus.CANCELLED, at=self.now)
             self.order.record(EventKind.CANCELLED, by=asked.by, text=self.report.text or None)
         else:
             self._end(OrderStatus.CANCELLED, EventKind.CANCELLED, Reason.VENUE_CANCELLED)
 
     def _end(self, status: OrderStatus, event: EventKind, reason: Reason) -> None:
         because = OrderRejected(reason, text=self.report.text)
-        orders.end(self.account, self.order, status, at=self.now, because=because)
+        endings.end(self.account, self.order, status, at=self.now, because=because)
         self.order.record(event, reason=reason, text=self.report.text or None)
 
     def _replaced(self) -> None:
         request = self.request
-        if request.kind != RequestKind.REPLACE or request.state != RequestState.SENT or self.order.is_final:
+        if request.kind != VenueRequestKind.REPLACE or request.state != RequestState.SENT or self.order.is_final:
             return
         order = self.order
         self._acknowledged()
@@ -219,7 +228,7 @@ class _Taking:
         request, order = self.request, self.order
         if request.state != RequestState.SENT or order.is_final:
             return
-        if request.kind == RequestKind.REPLACE:
+        if request.kind == VenueRequestKind.REPLACE:
             outbox.hold_again(self.account, order, request.held_before, of=order.qty - request.filled_before)
         self._answer(request, RequestState.REFUSED, self.report.text)
         order.record(EventKind.REFUSED, by=request.by, request=request.kind, text=self.report.text or None)
@@ -230,14 +239,14 @@ class _Taking:
         if self.order.is_final:
             return
         self._acknowledged()
-        if self.request.kind == RequestKind.REPLACE:
+        if self.request.kind == VenueRequestKind.REPLACE:
             self._replaced()
 
     def _unknown(self) -> None:
         """What was asked never arrived, and will not: it was too old to be sent again."""
         if self.request.state != RequestState.SENT or self.order.is_final:
             return
-        if self.request.kind != RequestKind.NEW:
+        if self.request.kind != VenueRequestKind.NEW:
             self._refused()
             return
         if self.order.filled_qty or self.order.status != OrderStatus.PLACING:

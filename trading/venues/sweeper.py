@@ -8,12 +8,14 @@ from django.db import transaction
 from django.utils import timezone
 
 from accounts.models import Account
-from trading import dispatch, orders
+from trading import brackets, endings
 from trading.choices import EventKind
 from trading.errors import OrderRejected, Reason
+from trading.executions import Booking
+from trading.prices import Prices
 from trading.states import OrderStatus
-from trading.venues import outbox
-from trading.venues.choices import RequestKind, RequestState
+from trading.venues import outbox, reports
+from trading.venues.choices import RequestState, VenueRequestKind
 from trading.venues.models import VenueOrder, VenueRequest
 
 UNSENT = timedelta(seconds=10)  # a new order or a change waits so long for its session; a cancel as long as it takes
@@ -28,7 +30,7 @@ def sweep() -> int:
 def _give_up_unsent() -> int:
     overdue = VenueRequest.objects.filter(
         state=RequestState.WAITING,
-        kind__in=[RequestKind.NEW, RequestKind.REPLACE],
+        kind__in=[VenueRequestKind.NEW, VenueRequestKind.REPLACE],
         created_at__lt=timezone.now() - UNSENT,
     )
     found = list(overdue.order_by("order__account_id", "pk").values_list("pk", "order_id", "order__account_id"))
@@ -41,7 +43,9 @@ def _give_up_unsent() -> int:
 def _give_up(request_id: int, order_id: int, account_id: int) -> None:
     """Withdraw the request, unless it was sent meanwhile: an order that the market never saw is rejected."""
     account = Account.objects.changing(account_id)
-    order = account.orders.locked().select_related("instrument", "held_currency").get(pk=order_id)
+    related = brackets.locked_with_relatives(account, [order_id])
+    order = next(each for each in related if each.pk == order_id)
+    now = timezone.now()
     waiting = VenueRequest.objects.select_for_update().filter(pk=request_id, state=RequestState.WAITING)
     request = waiting.first()
     if request is None or order.is_final:
@@ -49,15 +53,16 @@ def _give_up(request_id: int, order_id: int, account_id: int) -> None:
     refusal = OrderRejected(Reason.VENUE_AWAY)
     request.state, request.text = RequestState.WITHDRAWN, refusal.reason.value
     request.save(update_fields=["state", "text"])
-    if request.kind == RequestKind.NEW:
-        orders.end(account, order, OrderStatus.REJECTED, at=timezone.now(), because=refusal)
+    if request.kind == VenueRequestKind.NEW:
+        endings.end(account, order, OrderStatus.REJECTED, at=now, because=refusal)
         order.record(EventKind.REJECTED, reason=refusal.reason)
         VenueOrder.objects.filter(order=order).update(is_open=False)
     else:
         outbox.hold_again(account, order, request.held_before, of=order.qty - request.filled_before)
         order.record(EventKind.REFUSED, request=request.kind, reason=refusal.reason)
     order.save()
-    dispatch.after_commit(account_id=account.pk, order_ids=[order.pk], drain=False)
+    booking = Booking(account, account.group.conditions_at(now), Prices(), now)
+    reports.tell(booking, order, has_changed=True)
 
 
 def _ask_about_unanswered() -> int:

@@ -6,10 +6,9 @@ from django.utils.translation import gettext_lazy as _
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts.models import Account
+from accounts.models import Account, TradingConditions
 from trading import tradables, valuation
-from tvapi import account_manager, pips, wire
-from tvapi.account_manager import Figures
+from tvapi import pips, snapshots, wire
 from tvapi.exceptions import Refused
 from tvapi.views.base import WireView, ok
 
@@ -23,11 +22,13 @@ class AccountsView(WireView):
     """The user's accounts: at least one (ACC-1), so a login without any, like a data server's, gets a refusal."""
 
     def get(self, request: Request) -> Response:
-        mine = Account.objects.of_user(self.user).select_related("group", "currency", "client")
-        accounts = [wire.account(account) for account in mine.order_by("pk")]
-        if not accounts:
+        mine = Account.objects.of_user(self.user).select_related("group", "currency", "client").order_by("pk")
+        conditions = TradingConditions.objects.in_force({account.group_id for account in mine})
+        if not mine:
             raise Refused(_("This login has no trading account."))
-        return ok(accounts)
+        # A group whose conditions are yet to come cannot trade, but its accounts are seen.
+        nothing_yet = TradingConditions()
+        return ok([wire.account(account, conditions.get(account.group_id, nothing_yet)) for account in mine])
 
 
 class InstrumentsView(WireView):
@@ -40,22 +41,7 @@ class InstrumentsView(WireView):
 
 class StateView(WireView):
     def get(self, request: Request, account_id: str) -> Response:
-        account = self.account(account_id)
-        figures = _figures(account)
-        return ok(
-            {
-                "balance": figures.balance,
-                "unrealizedPl": figures.unrealized_pl,
-                "equity": figures.equity,
-                **account_manager.cells(account.profile, figures),
-            }
-        )
-
-
-def _figures(account: Account) -> Figures:
-    if account.profile.has_positions:
-        return account_manager.of_margin(account, valuation.value(account))
-    return account_manager.of_spot(account, valuation.spot(account))
+        return ok(snapshots.state(self.account(account_id)))
 
 
 class BalancesView(WireView):
@@ -66,3 +52,11 @@ class BalancesView(WireView):
         if account.profile.has_positions:
             raise Refused(_("This account holds its money in one currency and has no balances by asset."))
         return ok([wire.balance(asset) for asset in valuation.spot(account)])
+
+
+class StreamView(WireView):
+    """A request for a stream that reaches Django: it is refused as a polled one would be, or there are too many."""
+
+    def get(self, request: Request, account_id: str, kind: str) -> Response:
+        self.account(account_id)
+        raise Refused(_("This stream is not available at the moment."))

@@ -9,8 +9,9 @@ from rest_framework.response import Response
 from marketdata import bars
 from marketdata.choices import MappingState
 from marketdata.models import Instrument, SymbolGroup, SymbolMapping
-from tvapi import forms, wire
+from tvapi import forms, symbol_lists, wire
 from tvapi.exceptions import Refused
+from tvapi.renderers import PreparedResponse
 from tvapi.views.base import WireView, ok
 
 
@@ -41,14 +42,12 @@ class SymbolInfoView(WireView):
     """The symbols of one group, or of all groups (GRP-6)."""
 
     def get(self, request: Request) -> Response:
-        symbols = Instrument.objects.exclude(symbol_group=None).order_by("symbol")
-        if (group := self.query.get("group")) is not None:
-            if group not in _groups():
-                raise Refused(_("There is no such group of symbols."))
-            symbols = symbols.filter(symbol_group__name=group)
-        if not (found := list(symbols)):
+        document = symbol_lists.document(self.query.get("group"))
+        if document is None:
+            raise Refused(_("There is no such group of symbols."))
+        if not document:
             raise Refused(_("There are no symbols here."))  # the schema knows no empty columns
-        return Response(wire.symbol_info(found))
+        return PreparedResponse(document, request)
 
 
 class HistoryView(WireView):

@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
 from uuid import uuid4
 
-from django.utils import timezone
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts.models import Account
-from marketdata.models import Instrument
-from trading import orders
+from trading import orders, previews, tradables
 from trading.errors import OrderRejected, Reason
-from trading.models import Order
-from trading.sessions_of import LONGEST_CLOSURE_DAYS, ROUND_THE_CLOCK, session_start
-from tvapi import forms, wire
+from trading.models import LatencyReport
+from tvapi import forms, snapshots, wire
 from tvapi.views.base import WireView, ok, row_id
 
 
 class OrdersView(WireView):
     def get(self, request: Request, account_id: str) -> Response:
         account = self.account(account_id)
-        return ok([wire.order(order) for order in _of_session(account)])
+        return ok(snapshots.orders(account))
 
     def post(self, request: Request, account_id: str) -> Response:
         """Place an order. A `requestId` that comes again answers with the order of its first time (ORD-16)."""
@@ -32,17 +27,18 @@ class OrdersView(WireView):
             account.pk,
             forms.ticket(values),
             request_id=request_id(self),
+            confirm_id=confirm_id(self),
             by=self.user,
             seen_bid=values.get("currentBid"),
             seen_ask=values.get("currentAsk"),
         )
-        return ok({"orderId": str(order.pk)})
+        return ok({"orderId": str(order.pk), "transactionId": transaction_id()})
 
 
 class OrderView(WireView):
     def put(self, request: Request, account_id: str, order_id: str) -> Response:
-        """Give the order a new quantity and price; a price not sent stays (ORD-19)."""
-        account, order = self.account(account_id), _order_id(order_id)
+        """Give the order its whole new state: a price not sent stays, a bracket not sent is removed (ORD-19)."""
+        account, order = self.account(account_id), order_id_of(order_id)
         values = self.read_form(forms.OrderForm)
         orders.modify(
             account.pk,
@@ -50,13 +46,49 @@ class OrderView(WireView):
             qty=values["qty"],
             limit_price=values.get("limitPrice"),
             stop_price=values.get("stopPrice"),
+            duration=values.get("durationType"),
+            good_till=values.get("durationDateTime"),
+            wanted=forms.brackets(values),
+            confirm_id=confirm_id(self),
             by=self.user,
         )
-        return ok()
+        return accepted()
 
     def delete(self, request: Request, account_id: str, order_id: str) -> Response:
-        account, order = self.account(account_id), _order_id(order_id)
+        account, order = self.account(account_id), order_id_of(order_id)
         orders.cancel(account.pk, order, by=self.user)
+        return accepted()
+
+
+class PreviewView(WireView):
+    """What an order would mean, placed or changed; nothing is stored or reserved (PRV-4)."""
+
+    def post(self, request: Request, account_id: str) -> Response:
+        account = self.account(account_id)
+        values = self.read_form(forms.PreviewForm)
+        order = order_id_of(values["id"]) if "id" in values else None
+        return ok(wire.preview(previews.of_ticket(account, forms.ticket(values), order_id=order)))
+
+
+class LatencyView(WireView):
+    def post(self, request: Request, account_id: str) -> Response:
+        """Keep what the page measured; a report that comes twice is stored once (LAT-2)."""
+        account = self.account(account_id)
+        values = self.read_form(forms.LatencyForm)
+        LatencyReport.objects.get_or_create(
+            account=account,
+            transaction_id=values["transactionId"],
+            defaults={
+                "kind": values["transactionType"],
+                "instrument": tradables.find(account, values["instrument"]).instrument,
+                "side": values["side"],
+                "qty": values.get("qty"),
+                "bid": values["bid"],
+                "ask": values["ask"],
+                "quoted_ms": values["timestamp"],
+                "round_trip_ms": values["roundTripDuration"],
+            },
+        )
         return ok()
 
 
@@ -75,25 +107,21 @@ def request_id(view: WireView) -> str:
     return view.read_query(forms.RequestQuery).get("requestId") or uuid4().hex
 
 
-def _order_id(text: str) -> int:
+def confirm_id(view: WireView) -> str:
+    """That of the preview which the user confirmed (ORD-18), if he did."""
+    return view.read_query(forms.ConfirmQuery).get("confirmId") or ""
+
+
+def accepted() -> Response:
+    """The answer to a trading request that says no more than that it was accepted (LAT-1)."""
+    return ok({"transactionId": transaction_id()})
+
+
+def transaction_id() -> str:
+    return uuid4().hex
+
+
+def order_id_of(text: str) -> int:
     if (order := row_id(text)) is None:
         raise OrderRejected(Reason.UNKNOWN_ORDER)
     return order
-
-
-def _of_session(account: Account) -> list[Order]:
-    """What `/orders` shows: what is live, and what became final in the current session of its market (ORD-4 … ORD-6).
-
-    One statement reads both: an order that becomes final between two would be in neither, and vanish for a moment.
-    """
-    now = timezone.now()
-    starts: dict[int, datetime] = {}
-    oldest = now - timedelta(days=LONGEST_CLOSURE_DAYS)
-    ended = account.orders.filter(final_at__gte=oldest).values("instrument")
-    for instrument in Instrument.objects.filter(pk__in=ended):
-        starts[instrument.pk] = session_start(instrument, now)
-    earliest = min([*starts.values(), now - ROUND_THE_CLOCK])
-    found = account.orders.of_session(earliest).select_related("instrument").order_by("-pk")
-    return [
-        each for each in found if each.final_at is None or each.final_at >= starts.get(each.instrument_id, earliest)
-    ]

@@ -2,54 +2,39 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-from decimal import Decimal
-
-from django.conf import settings
-from django.db.models import QuerySet
-from django.utils import timezone
-from django.utils.translation import gettext_lazy as _
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts.models import Account
-from trading import positions, tradables, valuation
+from trading import positions, tradables
+from trading.choices import Side
 from trading.errors import OrderRejected, Reason
-from trading.models import Position
-from tvapi import forms, wire
-from tvapi.exceptions import Refused
+from tvapi import forms, snapshots, wire
 from tvapi.views.base import WireView, ok, row_id
-from tvapi.views.orders import request_id
+from tvapi.views.orders import accepted, request_id
 
 
 class PositionsView(WireView):
-    """Open positions, and those just closed with quantity 0 (POS-6). A spot account has none."""
-
     def get(self, request: Request, account_id: str) -> Response:
-        account = self.account(account_id)
-        if not account.profile.has_positions:
-            return ok([])
-        opened = [wire.position(each.position, each.unrealized_pl) for each in valuation.value(account).positions]
-        closed = [wire.position(position, Decimal(0)) for position in _just_closed(account)]
-        return ok(opened + closed)
+        return ok(snapshots.positions(self.account(account_id)))
 
 
 class PositionView(WireView):
     def put(self, request: Request, account_id: str, position_id: str) -> Response:
-        """Refused: no account has brackets of positions or reverses them natively (its flags say so)."""
+        """Set the position's brackets, a bracket not sent is removed (BRK-17); or with `side` reverse it (POS-5)."""
         account, position = self.account(account_id), _position_id(position_id)
-        if not account.positions.open().filter(pk=position).exists():
-            raise OrderRejected(Reason.UNKNOWN_POSITION)
-        if "side" in self.form:
-            raise Refused(_("To reverse a position, place an order of twice its quantity on the other side."))
-        raise OrderRejected(Reason.BRACKETS)
+        values = self.read_form(forms.PositionForm)
+        if side := values.get("side"):
+            positions.reverse(account.pk, position, Side(side), request_id=request_id(self), by=self.user)
+        else:
+            positions.protect(account.pk, position, forms.brackets(values), by=self.user)
+        return accepted()
 
     def delete(self, request: Request, account_id: str, position_id: str) -> Response:
         """Close at the market, wholly or by `amount` (POS-3, POS-4)."""
         account, position = self.account(account_id), _position_id(position_id)
         amount = self.read_form(forms.CloseForm).get("amount")
         positions.close(account.pk, position, amount=amount, request_id=request_id(self), by=self.user)
-        return ok()
+        return accepted()
 
 
 class ExecutionsView(WireView):
@@ -69,8 +54,3 @@ def _position_id(text: str) -> int:
     if (position := row_id(text)) is None:
         raise OrderRejected(Reason.UNKNOWN_POSITION)
     return position
-
-
-def _just_closed(account: Account) -> QuerySet[Position]:
-    since = timezone.now() - timedelta(seconds=settings.SHOW_CLOSED_POSITIONS_SECONDS)
-    return account.positions.filter(closed_at__gt=since).select_related("instrument").order_by("pk")

@@ -7,7 +7,7 @@ from decimal import Decimal, InvalidOperation
 from backoffice.fields import plain
 from trading.choices import OrderType, Side
 from trading.venue import Fill
-from trading.venues.choices import RequestKind
+from trading.venues.choices import VenueRequestKind
 from trading.venues.fix.codec import Message, stamp
 from trading.venues.models import VenueRequest
 from trading.venues.reports import Report, ReportKind
@@ -17,9 +17,9 @@ EXECUTION_REPORT, CANCEL_REJECT, BUSINESS_REJECT = "8", "9", "j"
 NEW_ORDER, CANCEL_REQUEST, REPLACE_REQUEST, STATUS_REQUEST = "D", "F", "G", "H"
 
 TYPES = {
-    RequestKind.NEW: NEW_ORDER,
-    RequestKind.CANCEL: CANCEL_REQUEST,
-    RequestKind.REPLACE: REPLACE_REQUEST,
+    VenueRequestKind.NEW: NEW_ORDER,
+    VenueRequestKind.CANCEL: CANCEL_REQUEST,
+    VenueRequestKind.REPLACE: REPLACE_REQUEST,
 }
 SIDES = {Side.BUY: "1", Side.SELL: "2"}
 ORDER_TYPES = {"market": "1", "limit": "2", "stop": "3", "stoplimit": "4"}
@@ -46,11 +46,11 @@ def request_fields(request: VenueRequest) -> list[tuple[int, str]]:
     """The body of NewOrderSingle, OrderCancelRequest or OrderCancelReplaceRequest."""
     order = request.order
     fields = [(11, request.cl_ord_id)]
-    if request.kind != RequestKind.NEW:
+    if request.kind != VenueRequestKind.NEW:
         fields.append((41, request.orig_cl_ord_id))
     fields += [(1, order.account.number), (55, order.instrument.symbol), (54, SIDES[Side(request.side)])]
     fields += [(60, stamp()), (38, _text(request.qty))]
-    if request.kind != RequestKind.CANCEL:
+    if request.kind != VenueRequestKind.CANCEL:
         fields += [(40, ORDER_TYPES[OrderType(request.type)]), (59, request.time_in_force), (21, "1")]
         fields += [(44, _text(request.limit_price))] if request.limit_price is not None else []
         fields += [(99, _text(request.stop_price))] if request.stop_price is not None else []

@@ -14,7 +14,7 @@ from django.utils import timezone
 from trading import alarms
 from trading.alarms import AlarmKind, Finding
 from trading.venues import reports
-from trading.venues.choices import Direction, LinkState, RequestKind, RequestState
+from trading.venues.choices import Direction, LinkState, RequestState, VenueRequestKind
 from trading.venues.fix import codec, messages
 from trading.venues.fix.codec import Message
 from trading.venues.models import FixMessage, FixSession, VenueOrder, VenueRequest
@@ -88,9 +88,9 @@ class Store:
             )
             if request is None:
                 return None
-            if request.kind != RequestKind.NEW:
+            if request.kind != VenueRequestKind.NEW:
                 request.orig_cl_ord_id = request.order.at_venue.cl_ord_id
-            seq, type_ = self.number(), messages.TYPES[RequestKind(request.kind)]
+            seq, type_ = self.number(), messages.TYPES[VenueRequestKind(request.kind)]
             raw = encode(seq, type_, messages.request_fields(request))
             request.message = self._keep(Direction.OUT, seq, type_, raw.decode())
             request.state, request.sent_at = RequestState.SENT, timezone.now()
@@ -204,7 +204,7 @@ def _report_of(session: FixSession, epoch: int, message: Message) -> reports.Rep
     ).first()
     if rejected is None:
         return None
-    kind = reports.ReportKind.REJECTED if rejected.kind == RequestKind.NEW else reports.ReportKind.REFUSED
+    kind = reports.ReportKind.REJECTED if rejected.kind == VenueRequestKind.NEW else reports.ReportKind.REFUSED
     return reports.Report(kind, rejected.cl_ord_id, text=message.text(58))
 
 

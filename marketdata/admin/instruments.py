@@ -1,10 +1,11 @@
-"""Pages of instruments with their groups, mappings and holidays, and of the bars."""
+"""Pages of instruments with their groups, mappings and holidays."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from django import forms
 from django.conf import settings
 from django.contrib import admin
 from django.db import models
@@ -13,18 +14,41 @@ from django.utils.translation import gettext_lazy as _
 from modeltranslation.utils import build_localized_fieldname
 from unfold.decorators import display
 
-from backoffice.admin import LogAdmin, Panel, ReadOnlyAdmin, StaffAdmin, list_url
+from backoffice.admin import Panel, StaffAdmin, list_url
+from marketdata import definitions
+from marketdata.admin.prices import BAR_COLUMNS
 from marketdata.choices import InstrumentState, MappingState
-from marketdata.models import BarChunk, Holiday, Instrument, LogPosition, OpenBar, SymbolGroup, SymbolMapping
+from marketdata.models import BarChunk, Holiday, Instrument, SymbolGroup, SymbolMapping
+from marketdata.triggers import MOST_SYMBOLS
 
 DEFAULT_DESCRIPTION = build_localized_fieldname("description", settings.LANGUAGE_CODE)
 DESCRIPTIONS = tuple(build_localized_fieldname("description", code) for code, _language in settings.LANGUAGES)
+
+
+class InstrumentForm(forms.ModelForm):
+    """Looks at the definition as a whole, for those who may change it: halting must not fail for a wrong name."""
+
+    def _post_clean(self) -> None:
+        super()._post_clean()  # type: ignore[misc]  # where Django's own checks of the whole row are
+        if "pricescale" in self.fields and not self.errors:
+            for name, sentence in definitions.problems(self.instance):
+                self.add_error(name if name in self.fields else None, str(sentence))
+
+    def clean_symbol_group(self) -> SymbolGroup | None:
+        group: SymbolGroup | None = self.cleaned_data["symbol_group"]
+        if group and group.instruments.exclude(pk=self.instance.pk).count() >= MOST_SYMBOLS:
+            raise forms.ValidationError(
+                _("%(group)s has %(count)d symbols already, and TradingView takes no more."),
+                params={"group": group, "count": MOST_SYMBOLS},
+            )
+        return group
 
 
 @admin.register(Instrument)
 class InstrumentAdmin(StaffAdmin):
     """Whoever may change instruments changes all of them; dealing only their state, support only texts and group."""
 
+    form = InstrumentForm
     list_display = ("symbol", "description", "type", "shown_state", "symbol_group", "quote_currency", "session_regular")
     list_filter = ("state", "type", "symbol_group")
     list_select_related = ("symbol_group",)
@@ -200,45 +224,3 @@ class HolidayAdmin(StaffAdmin):
     search_fields = ("name__icontains",)
     fields = (("calendar", "day"), ("name", "close_time"))
     empty_text = _("There are no holidays yet: every market trades on every day of its session.")
-
-
-# --- what the feed writes ---------------------------------------------------------------------------------------------
-
-BAR_COLUMNS = ("t", "o", "h", "l", "c", "v")
-
-
-@admin.register(BarChunk)
-class BarChunkAdmin(LogAdmin):
-    """Closed bars: a day of minutes, or a year of days, in one row."""
-
-    list_display = ("id", "instrument", "resolution", "start", "bar_count")
-    list_select_related = ("instrument",)
-    list_filter = ("resolution",)
-    fields = (("instrument", "resolution", "start"), "price_scale", "bar_count")
-    search_lookup = "instrument__symbol"
-    search_help_text = _("Symbol, or the number of a row")
-    empty_text = _("There are no bars yet. Start the feed, or import some with `manage.py import_bars`.")
-    readonly_fields = ("bar_count",)
-
-    def get_queryset(self, request: HttpRequest) -> models.QuerySet[BarChunk]:
-        count = models.Func(models.F("t"), function="cardinality", output_field=models.IntegerField())
-        return super().get_queryset(request).annotate(bars_in_chunk=count).defer(*BAR_COLUMNS)
-
-    @admin.display(description=_("bars"))
-    def bar_count(self, chunk: BarChunk) -> int:
-        return chunk.bars_in_chunk  # type: ignore[attr-defined]
-
-
-@admin.register(OpenBar)
-class OpenBarAdmin(ReadOnlyAdmin):
-    list_display = ("instrument", "lane", "minute", "o", "h", "l", "c", "v")
-    list_select_related = ("instrument",)
-    fields = (("instrument", "lane", "minute"), ("o", "h", "l", "c", "v"), "last_seq")
-    empty_text = _("No minute is in progress: the feed is not running, or all markets are closed.")
-
-
-@admin.register(LogPosition)
-class LogPositionAdmin(ReadOnlyAdmin):
-    list_display = ("reader", "entry_id", "updated_at")
-    fields = ("reader", "entry_id", "updated_at")
-    empty_text = _("No reader has stored a position yet.")

@@ -1,24 +1,23 @@
-"""Instruments, their groups and mappings, and the bars made of their prices."""
+"""Instruments, their groups, and the days on which their markets are closed."""
 
 from __future__ import annotations
 
 from decimal import ROUND_HALF_UP, Decimal
 from functools import cached_property
 
-import pgtrigger
-from django.contrib.postgres.fields import ArrayField
+from django.conf import settings
+from django.core.exceptions import ValidationError
 from django.core.validators import MinValueValidator, RegexValidator
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from backoffice.fields import NumericField, plain
-from marketdata.choices import BarSource, InstrumentState, MappingState, Resolution, Shortability, SymbolType
+from marketdata.choices import BarSource, InstrumentState, Shortability, SymbolType
 from marketdata.sessions import Calendar, Session, validate_session, validate_timezone
-from marketdata.triggers import bars_only_grow
+from marketdata.triggers import MOST_GROUPS, group_rules, symbols_of_groups
 
 SYMBOL_PATTERN = r"^[A-Z0-9._]+$"  # SYM-4
 GROUP_PATTERN = r"^[a-z]+_[a-z_]+$"  # GRP-5
-FULL_NAME_PATTERN = r"^[^:]+:.+$"  # MAP-2
 
 
 class SymbolGroup(models.Model):  # type: ignore[django-manager-missing]  # modeltranslation brings the manager
@@ -32,20 +31,29 @@ class SymbolGroup(models.Model):  # type: ignore[django-manager-missing]  # mode
         help_text=_("Begins with the broker's prefix and never changes, for example demo_forex."),
     )
     description = models.CharField(_("description"), max_length=200, blank=True)
+    symbols_version = models.BigIntegerField(
+        _("version of its symbols"), default=0, editable=False, help_text=_("Rises with every change of a symbol.")
+    )
 
     class Meta:
         verbose_name = _("symbol group")
         verbose_name_plural = _("symbol groups")
         ordering = ["name"]
         constraints = [models.CheckConstraint(condition=models.Q(name__regex=GROUP_PATTERN), name="symbol_group_name")]
-        # GRP-4: a group is emptied, never deleted or renamed.
-        triggers = [
-            pgtrigger.Protect(name="never_deleted", operation=pgtrigger.Delete),
-            pgtrigger.ReadOnly(name="name_never_changes", fields=["name"]),
-        ]
+        triggers = group_rules()
 
     def __str__(self) -> str:
         return self.name
+
+    def clean(self) -> None:
+        """GRP-3, GRP-5, with sentences; the database enforces the same."""
+        prefix = f"{settings.BROKER_ID}_"
+        if not self.pk and not self.name.startswith(prefix):
+            raise ValidationError({"name": _("Begin the name with %(prefix)s.") % {"prefix": prefix}})
+        if not self.pk and SymbolGroup.objects.count() >= MOST_GROUPS:
+            raise ValidationError(
+                _("TradingView takes %(count)d groups, and there are as many already.") % {"count": MOST_GROUPS}
+            )
 
 
 class Instrument(models.Model):  # type: ignore[django-manager-missing]
@@ -134,6 +142,7 @@ class Instrument(models.Model):  # type: ignore[django-manager-missing]
                 name="instrument_quantities",
             ),
         ]
+        triggers = symbols_of_groups()
 
     def __str__(self) -> str:
         return self.symbol
@@ -163,32 +172,6 @@ class Instrument(models.Model):  # type: ignore[django-manager-missing]
         return plain((price / tick).to_integral_value(rounding=rounding) * tick)
 
 
-class SymbolMapping(models.Model):
-    """Which TradingView symbol one of ours is (MAP-1). Only published ones are given out."""
-
-    instrument = models.OneToOneField(Instrument, models.CASCADE, related_name="mapping", verbose_name=_("instrument"))
-    tradingview_symbol = models.CharField(
-        _("TradingView symbol"),
-        max_length=128,
-        validators=[RegexValidator(FULL_NAME_PATTERN, _("Write the full name with its exchange, as NASDAQ:AAPL."))],
-    )
-    state = models.CharField(_("state"), max_length=16, choices=MappingState, default=MappingState.DRAFT)
-    updated_at = models.DateTimeField(_("updated"), auto_now=True)
-
-    class Meta:
-        verbose_name = _("symbol mapping")
-        verbose_name_plural = _("symbol mappings")
-        ordering = ["instrument__symbol"]
-        constraints = [
-            models.CheckConstraint(
-                condition=models.Q(tradingview_symbol__regex=FULL_NAME_PATTERN), name="mapping_full_name"
-            )
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.instrument} → {self.tradingview_symbol}"
-
-
 class Holiday(models.Model):
     """A day on which a calendar's markets are closed, or close early. Our own data: SES-10 knows none."""
 
@@ -207,83 +190,3 @@ class Holiday(models.Model):
 
     def __str__(self) -> str:
         return f"{self.calendar} {self.day} {self.name}"
-
-
-class BarChunk(models.Model):
-    """Closed bars of one instrument: a UTC day of minutes, or a calendar year of days, in one row.
-
-    The arrays run in step. `t` counts from `start` in units of the resolution (minute of the day, day of the year, from
-    0), rising; prices are integers of 10**-price_scale, volumes of 10**-8. A bar once in is never changed or removed
-    (BAR-10): the database compares.
-    """
-
-    instrument = models.ForeignKey(Instrument, models.PROTECT, related_name="chunks", verbose_name=_("instrument"))
-    resolution = models.CharField(_("resolution"), max_length=4, choices=Resolution)
-    start = models.DateField(_("first day"))
-    price_scale = models.PositiveSmallIntegerField(_("price decimals"))
-    t = ArrayField(models.SmallIntegerField())
-    o = ArrayField(models.BigIntegerField())
-    h = ArrayField(models.BigIntegerField())
-    l = ArrayField(models.BigIntegerField())  # noqa: E741 (the wire's word)
-    c = ArrayField(models.BigIntegerField())
-    v = ArrayField(models.BigIntegerField())
-
-    class Meta:
-        verbose_name = _("bars")
-        verbose_name_plural = _("bars")
-        constraints = [
-            models.UniqueConstraint(fields=["instrument", "resolution", "start"], name="one_chunk_a_period"),
-            models.CheckConstraint(
-                condition=models.Q(
-                    o__len=models.F("t__len"),
-                    h__len=models.F("t__len"),
-                    l__len=models.F("t__len"),
-                    c__len=models.F("t__len"),
-                    v__len=models.F("t__len"),
-                ),
-                name="bar_columns_in_step",
-            ),
-        ]
-        triggers = bars_only_grow()
-
-    def __str__(self) -> str:
-        return f"{self.instrument} {self.resolution} {self.start}"
-
-
-class OpenBar(models.Model):
-    """The minute in progress of an instrument, one for each lane: live prices, or one replay of recorded ones."""
-
-    instrument = models.ForeignKey(Instrument, models.CASCADE, related_name="open_bars", verbose_name=_("instrument"))
-    lane = models.CharField(_("lane"), max_length=100, blank=True, help_text=_("Empty for live prices."))
-    minute = models.DateTimeField(_("minute"))
-    o = NumericField()
-    h = NumericField()
-    l = NumericField()  # noqa: E741 (the wire's word)
-    c = NumericField()
-    v = NumericField()
-    last_seq = models.BigIntegerField(
-        _("last tick"), default=0, help_text=_("Number of the lane's last tick in this bar; earlier ones came twice.")
-    )
-
-    class Meta:
-        verbose_name = _("open bar")
-        verbose_name_plural = _("open bars")
-        constraints = [models.UniqueConstraint(fields=["instrument", "lane"], name="one_open_bar_a_lane")]
-
-    def __str__(self) -> str:
-        return f"{self.instrument} {self.minute:%Y-%m-%d %H:%M}"
-
-
-class LogPosition(models.Model):
-    """How far a reader has come in the tick log, stored in the transaction that stores what it read."""
-
-    reader = models.CharField(_("reader"), max_length=32, primary_key=True)
-    entry_id = models.CharField(_("entry"), max_length=40, default="0-0")
-    updated_at = models.DateTimeField(_("updated"), auto_now=True)
-
-    class Meta:
-        verbose_name = _("log position")
-        verbose_name_plural = _("log positions")
-
-    def __str__(self) -> str:
-        return f"{self.reader} {self.entry_id}"

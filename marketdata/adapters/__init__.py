@@ -1,0 +1,11 @@
+"""The protocols of price sources."""
+
+from collections.abc import Mapping
+
+from marketdata.adapters.base import Adapter, Price
+from marketdata.adapters.binance import Binance
+from marketdata.choices import FeedKind
+
+__all__ = ["ADAPTERS", "Adapter", "Price"]
+
+ADAPTERS: Mapping[str, type[Adapter]] = {FeedKind.BINANCE: Binance}

@@ -1,0 +1,5 @@
+"""Market data in the admin."""
+
+from marketdata.admin import instruments, prices
+
+__all__ = ["instruments", "prices"]

@@ -1,0 +1,404 @@
+"""Brackets: the orders that protect an order or a position (BRK-1 … BRK-23).
+
+A bracket waits `inactive` beside its order. The order's first fill puts it to work (BRK-9): where positions have
+brackets it goes over to the position (BRK-15), in spot accounts it stays with the order for what is filled. From then
+on it follows: its quantity is always that of what it protects (BRK-1), and it ends with it.
+
+Everything here happens under the account's lock, and with the orders locked by `locked_with_relatives`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from django.db.models import Q
+
+from accounts.models import Account
+from trading import endings, reserves, venue
+from trading.choices import BracketRole, EventKind, ParentType, Side
+from trading.errors import OrderRejected, Reason
+from trading.executions import Booking
+from trading.legs import Leg, check_side, legs
+from trading.models import Order, Position
+from trading.states import OrderStatus
+from trading.tickets import Brackets, Ticket
+from trading.venues import interface as venues
+from trading.venues.choices import Handling
+
+if TYPE_CHECKING:
+    from accounts.models import User
+    from marketdata.models import Instrument
+    from marketdata.quotes import Quote
+
+
+def locked_with_relatives(account: Account, order_ids: Iterable[int]) -> list[Order]:
+    """These orders of the account, and whatever orders their change may concern, locked in the usual order.
+
+    That is the live brackets of their instruments, and the orders that they themselves are brackets of.
+    """
+    chosen = Order.objects.filter(account=account, pk__in=order_ids)
+    concerned = (
+        Q(pk__in=chosen.values("pk"))
+        | Q(pk__in=chosen.exclude(parent=None).values("parent"))
+        | Q(pk__in=Order.objects.live().brackets().filter(account=account, instrument__in=chosen.values("instrument")))
+    )
+    return list(account.orders.locked().filter(concerned).select_related("instrument", "held_currency"))
+
+
+# --- as clients ask for them ------------------------------------------------------------------------------------------
+
+
+def set_on_order(booking: Booking, order: Order, wanted: Brackets, base: Decimal, *, by: User | None) -> list[Order]:
+    """Give a live order the brackets asked for: changed, added and removed (BRK-5 … BRK-7); returns those touched.
+
+    `base` is the price that the order is expected to be filled at. What is filled already has its brackets with the
+    position; they are changed when any are asked for, and stay when none are.
+    """
+    if wanted and order.closes_id:
+        raise OrderRejected(Reason.BRACKETS_OF_CLOSING)
+    if order.filled_qty and (position := position_opened_by(booking.account, order)):
+        return set_on_position(booking, position, wanted, by=by) if wanted else []
+
+    def make(leg: Leg) -> Order:
+        return _create(booking, order.instrument, Side(order.side), order.qty, leg, by=by, parent=order)
+
+    existing = {each.role: each for each in _tied_to(order)}
+    side = Side(order.side)
+    return _set(booking, existing, legs(order.instrument, side, wanted, base), make, side, base, by)
+
+
+def set_on_position(booking: Booking, position: Position, wanted: Brackets, *, by: User | None) -> list[Order]:
+    """Give an open position the brackets asked for; one that is not, is removed (BRK-17). Returns those touched.
+
+    Raises OrderRejected(NO_PRICE) when a new one cannot be held against the market.
+    """
+    side, instrument = Side(position.side), position.instrument
+    existing = {each.role: each for each in _protecting(position)}
+    quote = booking.prices.quote(instrument.symbol)
+    if wanted and quote is None:
+        raise OrderRejected(Reason.NO_PRICE, symbol=instrument.symbol)
+    base = venue.price_for(side.opposite, quote) if quote else Decimal(0)
+
+    def make(leg: Leg) -> Order:
+        return _create(booking, instrument, side, position.qty, leg, by=by, position=position)
+
+    return _set(booking, existing, legs(instrument, side, wanted, base), make, side, base, by)
+
+
+def modify(booking: Booking, bracket: Order, ticket: Ticket, *, by: User | None) -> None:
+    """Change one bracket by itself, as its own ticket says: its price, or a stop loss' trailing distance.
+
+    A trailing stop that is given another price, and no distance, trails no longer.
+    """
+    asked = ticket.brackets
+    if asked.take_profit is not None or asked.stop_loss is not None:
+        raise OrderRejected(Reason.BRACKETS_OF_BRACKET)
+    if ticket.qty != bracket.qty:
+        raise OrderRejected(Reason.BRACKET_QTY)
+    pips = asked.trailing_pips
+    if pips is None and ticket.stop_price == bracket.stop_price:
+        pips = bracket.trailing_pips
+    if bracket.role == BracketRole.STOP_LOSS:
+        wanted = Brackets(stop_loss=ticket.stop_price, trailing_pips=pips)
+    else:
+        wanted = Brackets(take_profit=ticket.limit_price, trailing_pips=pips)
+    parent_side, base = Side(bracket.side).opposite, _base_of(booking, bracket)
+    asked_for = [leg for leg in legs(bracket.instrument, parent_side, wanted, base) if leg.role == bracket.role]
+    move(booking, bracket, asked_for[0], base, by=by)
+
+
+def _base_of(booking: Booking, bracket: Order) -> Decimal:
+    """What a bracket's price is measured from: the price of the order it waits for, else the market (BRK-22)."""
+    parent = bracket.parent
+    if bracket.status == OrderStatus.INACTIVE and parent:
+        own_price = parent.limit_price if parent.limit_price is not None else parent.stop_price
+        if own_price is not None:
+            return own_price
+    quote = booking.prices.quote(bracket.instrument.symbol)
+    if quote is None:
+        raise OrderRejected(Reason.NO_PRICE, symbol=bracket.instrument.symbol)
+    return venue.price_for(Side(bracket.side), quote)
+
+
+def move(booking: Booking, bracket: Order, leg: Leg, base: Decimal, *, by: User | None) -> None:
+    """Give one bracket new prices, by itself. Raises OrderRejected when they lie on the wrong side of `base`."""
+    if not _differs(bracket, leg):
+        return
+    if bracket.triggered_at:
+        raise OrderRejected(Reason.ALREADY_TRIGGERED)
+    check_side(leg, Side(bracket.side).opposite, base)
+    before: dict[str, Any] = {"old_limit_price": bracket.limit_price, "old_stop_price": bracket.stop_price}
+    bracket.limit_price, bracket.stop_price, bracket.trailing_pips = leg.limit_price, leg.stop_price, leg.trailing_pips
+    _changed(booking, bracket)
+    bracket.save()
+    bracket.record(EventKind.MODIFIED, by=by, **before)
+
+
+def _set(
+    booking: Booking,
+    existing: Mapping[str, Order],
+    wanted: Iterable[Leg],
+    make: Callable[[Leg], Order],
+    parent_side: Side,
+    base: Decimal,
+    by: User | None,
+) -> list[Order]:
+    legs_by_role = {leg.role.value: leg for leg in wanted}
+    touched = []
+    for role, bracket in existing.items():
+        if role not in legs_by_role:
+            heir = next((other for name, other in existing.items() if name in legs_by_role), None)
+            _end(booking, bracket, Reason.BRACKET_REMOVED, by=by, heir=heir)
+            touched.append(bracket)
+    for role, leg in legs_by_role.items():
+        if role in existing:
+            move(booking, existing[role], leg, base, by=by)
+            touched.append(existing[role])
+        else:
+            check_side(leg, parent_side, base)
+            touched.append(make(leg))
+    return touched
+
+
+def _differs(bracket: Order, leg: Leg) -> bool:
+    """Whether the leg asks for other prices. A trailing stop that has moved since is not moved back."""
+    if leg.trailing_pips is not None and bracket.status == OrderStatus.WORKING:
+        return bracket.trailing_pips != leg.trailing_pips
+    prices = (bracket.limit_price, bracket.stop_price, bracket.trailing_pips)
+    return prices != (leg.limit_price, leg.stop_price, leg.trailing_pips)
+
+
+def _create(
+    booking: Booking,
+    instrument: Instrument,
+    parent_side: Side,
+    qty: Decimal,
+    leg: Leg,
+    *,
+    by: User | None,
+    parent: Order | None = None,
+    position: Position | None = None,
+) -> Order:
+    """A new bracket: inactive beside its order, or at work for its position."""
+    account, side = booking.account, parent_side.opposite
+    bracket = Order.objects.create(
+        account=account,
+        instrument=instrument,
+        side=side,
+        type=leg.type,
+        qty=qty,
+        limit_price=leg.limit_price,
+        stop_price=leg.stop_price,
+        trailing_pips=leg.trailing_pips,
+        role=leg.role,
+        parent=parent,
+        closes=position,
+        parent_type=ParentType.POSITION if position else ParentType.ORDER,
+        request_id=f"bracket-{uuid4().hex}",
+        held_currency_id=reserves.currency_of(account, instrument, side),
+        venue=venue.INTERNAL,
+        status=OrderStatus.WORKING if position else OrderStatus.INACTIVE,
+        queued=position is not None,
+        created_at=booking.at,
+        updated_at=booking.at,
+    )
+    bracket.record(EventKind.PLACED, by=by, seen=booking.prices.quote(instrument.symbol))
+    return bracket
+
+
+# --- following what they protect --------------------------------------------------------------------------------------
+
+
+def settle(booking: Booking, order: Order) -> list[Order]:
+    """After a change of this order: bring in line every bracket that it concerns, and return those that changed.
+
+    The order is saved. Whatever books fills or ends orders calls this, once for each order and before the commit.
+    """
+    live = list(
+        booking.account.orders.live()
+        .brackets()
+        .filter(instrument=order.instrument)
+        .select_related("instrument", "held_currency", "closes")
+        .order_by("pk")
+    )
+    if not live and not order.role:
+        return []
+    touched = _follow_order(booking, order, live)
+    if order.role:
+        touched += _follow_partner(booking, order, live)
+    return touched + _follow_positions(booking, live)
+
+
+def _follow_order(booking: Booking, order: Order, live: list[Order]) -> list[Order]:
+    """The brackets still tied to this order, after it changed."""
+    own = [each for each in live if each.parent_id == order.pk and each.parent_type == ParentType.ORDER]
+    if not own:
+        return []
+    if not order.filled_qty:
+        if order.is_final:  # BRK-10
+            return _end_all(booking, own, Reason.PARENT_ENDED)
+        return _resize(booking, own, order.qty)  # BRK-11
+    if not booking.account.profile.has_position_brackets:
+        return _work_for_filled(booking, order, own)
+    position = position_opened_by(booking.account, order)
+    if position:
+        return _go_over(booking, own, position, live)
+    if order.is_final:
+        return _end_all(booking, own, Reason.NOTHING_TO_PROTECT)
+    return _resize(booking, own, order.qty)
+
+
+def _go_over(booking: Booking, own: list[Order], position: Position, live: list[Order]) -> list[Order]:
+    """From the order to its position (BRK-15). Older protection of the same kind gives way."""
+    roles = {bracket.role for bracket in own}
+    older = [each for each in live if each.closes_id == position.pk and each.role in roles]
+    _end_all(booking, older, Reason.BRACKET_REPLACED)
+    for bracket in own:
+        bracket.closes, bracket.parent_type = position, ParentType.POSITION
+        _activate(booking, bracket, position.qty)
+        bracket.save()
+    return [*older, *own]
+
+
+def _work_for_filled(booking: Booking, order: Order, own: list[Order]) -> list[Order]:
+    """Spot: at work for what is filled and not sold again. They leave the order when it has ended (BRK-13)."""
+    executed = sum(order.brackets.values_list("filled_qty", flat=True), Decimal(0))
+    unprotected = order.filled_qty - executed
+    for bracket in own:
+        if order.is_final:
+            bracket.parent_type = ""
+        if unprotected > 0:
+            _activate(booking, bracket, bracket.filled_qty + unprotected)
+    reserves.share(booking, own)
+    for bracket in own:
+        bracket.save()
+    return own
+
+
+def _follow_partner(booking: Booking, order: Order, live: list[Order]) -> list[Order]:
+    """One executed cancels the other, and partly executed reduces it (BRK-3, BRK-4).
+
+    What is left of the order it was placed with is cancelled too: it would open what nothing protects any more.
+    """
+    if not order.filled_qty:
+        return []
+    partners = [each for each in live if is_partner(each, order)]
+    if order.status != OrderStatus.FILLED:
+        return _resize(booking, partners, order.leaves_qty)
+    touched = _end_all(booking, partners, Reason.OCO)
+    parent = order.parent
+    if parent and not parent.is_final and venues.of(parent).cancel(parent, by=None) is Handling.HERE:
+        _end(booking, parent, Reason.PROTECTION_EXECUTED)
+        touched.append(parent)
+    return touched
+
+
+def _follow_positions(booking: Booking, live: list[Order]) -> list[Order]:
+    """Brackets of positions have their quantity, and end when they are closed (BRK-16, BRK-18)."""
+    touched = []
+    for bracket in live:
+        position = bracket.closes
+        if position is None or bracket.is_final:
+            continue
+        position.refresh_from_db(fields=["qty", "closed_at"])
+        if position.closed_at:
+            touched += _end_all(booking, [bracket], Reason.POSITION_CLOSED)
+        else:
+            touched += _resize(booking, [bracket], position.qty)
+    return touched
+
+
+def _resize(booking: Booking, resized: Iterable[Order], leaves: Decimal) -> list[Order]:
+    """Let so much be left of these brackets; those of which it is already are passed over."""
+    touched = []
+    for bracket in resized:
+        if bracket.leaves_qty == leaves:
+            continue
+        bracket.qty = bracket.filled_qty + leaves
+        _changed(booking, bracket)
+        bracket.save()
+        bracket.record(EventKind.RESIZED, qty=bracket.qty)
+        touched.append(bracket)
+    return touched
+
+
+def _activate(booking: Booking, bracket: Order, qty: Decimal) -> None:
+    """Put a bracket to work, or go on with it, for this quantity. A trailing stop begins at the market (BRK-22)."""
+    if bracket.status == OrderStatus.INACTIVE:
+        bracket.advance(OrderStatus.WORKING, at=booking.at)
+        quote = booking.prices.quote(bracket.instrument.symbol)
+        if bracket.trailing_pips is not None and quote:
+            bracket.stop_price = trailing_stop(bracket, quote)
+        bracket.qty = qty
+        bracket.record(EventKind.ACTIVATED, seen=quote, qty=qty)
+    elif bracket.qty != qty:
+        bracket.qty = qty
+        bracket.record(EventKind.RESIZED, qty=qty)
+    _changed(booking, bracket)
+
+
+def trailing_stop(bracket: Order, quote: Quote) -> Decimal:
+    """Where the stop lies when it has its distance from this market (BRK-22)."""
+    assert bracket.trailing_pips is not None
+    distance = bracket.trailing_pips * bracket.instrument.pip_size
+    side = Side(bracket.side)
+    return bracket.instrument.round_price(venue.price_for(side, quote) + side.sign * distance)
+
+
+def _changed(booking: Booking, bracket: Order) -> None:
+    """Have a bracket at work looked at again, as it is now."""
+    bracket.revision += 1
+    bracket.updated_at = booking.at
+    if bracket.status == OrderStatus.WORKING:
+        bracket.queued, bracket.book = True, None
+
+
+def _end_all(booking: Booking, ended: list[Order], reason: Reason) -> list[Order]:
+    for bracket in ended:
+        _end(booking, bracket, reason)
+    return ended
+
+
+def _end(booking: Booking, order: Order, reason: Reason, *, by: User | None = None, heir: Order | None = None) -> None:
+    endings.end(booking.account, order, OrderStatus.CANCELLED, at=booking.at, because=OrderRejected(reason), heir=heir)
+    order.save()
+    order.record(EventKind.CANCELLED, by=by, reason=reason)
+
+
+# --- who belongs together ---------------------------------------------------------------------------------------------
+
+
+def position_opened_by(account: Account, order: Order) -> Position | None:
+    """The open position that the order's fills opened or enlarged."""
+    if not account.profile.has_position_brackets:
+        return None
+    opened_by = order if account.profile.is_hedging else None
+    positions = account.positions.open().select_related("instrument")
+    return positions.filter(instrument=order.instrument, side=order.side, opened_by=opened_by).first()
+
+
+def partner_of(bracket: Order) -> Order | None:
+    """The other one of the pair, while it is live. The orders are locked."""
+    candidates = Order.objects.live().brackets().filter(account=bracket.account_id, instrument=bracket.instrument_id)
+    return next((each for each in candidates.select_related("held_currency") if is_partner(each, bracket)), None)
+
+
+def is_partner(other: Order, bracket: Order) -> bool:
+    if other.pk == bracket.pk or not bracket.role:
+        return False
+    if bracket.closes_id:
+        return other.closes_id == bracket.closes_id
+    return other.closes_id is None and other.parent_id == bracket.parent_id
+
+
+def _tied_to(order: Order) -> list[Order]:
+    tied = order.brackets.live().filter(parent_type=ParentType.ORDER)
+    return list(tied.select_related("instrument", "held_currency").order_by("pk"))
+
+
+def _protecting(position: Position) -> list[Order]:
+    protecting = position.closing_orders.live().brackets()
+    return list(protecting.select_related("instrument", "held_currency").order_by("pk"))
