@@ -261,9 +261,10 @@ class ConditionsForm(forms.ModelForm):
 
 CONDITIONS_FIELDS = (
     "effective_from",
-    "margin_rate",
+    ("margin_rate", "maintenance_rate"),
+    ("margin_call_level", "stop_out_level", "protects_negative_balance"),
     ("commission_kind", "commission_rate"),
-    ("commission_minimum", "fee_asset"),
+    ("commission_minimum", "commission_lot", "fee_asset"),
     "market_buffer",
     ("max_open_orders", "max_quote_age_seconds"),
     ("stops_both_ways", "stop_limits_both_ways", "price_band"),
@@ -313,7 +314,16 @@ class AccountGroupAdmin(StaffAdmin):
         yield Panel(
             _("conditions in force, and earlier ones"),
             group.conditions.filter(effective_from__lte=timezone.now()).order_by("-effective_from"),
-            ("id", "effective_from", "margin_rate", "commission_kind", "commission_rate", "commission_minimum"),
+            (
+                "id",
+                "effective_from",
+                "margin_rate",
+                "maintenance_rate",
+                "margin_call_level",
+                "stop_out_level",
+                "commission_kind",
+                "commission_rate",
+            ),
             _("No conditions are in force yet: the accounts of this group cannot trade."),
             list_url(TradingConditions, group__id__exact=group.pk),
         )
@@ -328,12 +338,30 @@ class AccountGroupAdmin(StaffAdmin):
 
 @admin.register(TradingConditions)
 class TradingConditionsAdmin(ReadOnlyAdmin):
-    """Every version there is or was. New ones are added on the page of their group."""
+    """Every version there is or was. New ones are added on the page of their group; until they are in force, what
+    belongs to them is edited here."""
 
-    list_display = ("id", "group", "effective_from", "margin_rate", "commission_kind", "commission_rate")
+    list_display = (
+        "id",
+        "group",
+        "effective_from",
+        "margin_rate",
+        "margin_call_level",
+        "stop_out_level",
+        "commission_kind",
+        "commission_rate",
+    )
     list_select_related = ("group",)
     list_filter = ("group",)
     fields = ("group", *CONDITIONS_FIELDS)
+    inlines: tuple[Any, ...] = ()
+
+    def get_readonly_fields(self, request: HttpRequest, obj: TradingConditions | None = None) -> Sequence[Any]:
+        return [*super().get_readonly_fields(request, obj), "group"]
+
+    def has_change_permission(self, request: HttpRequest, obj: TradingConditions | None = None) -> bool:
+        is_coming = obj is not None and obj.effective_from > timezone.now()
+        return is_coming and request.user.has_perm("accounts.change_tradingconditions")
 
 
 # --- money ------------------------------------------------------------------------------------------------------------

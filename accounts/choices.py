@@ -47,6 +47,7 @@ class CommissionKind(models.TextChoices):
     PER_MILLION = "per_million", _("Per million of turnover")
     PERCENT = "percent", _("Percent of turnover")
     PER_UNIT = "per_unit", _("Per share or contract")
+    PER_LOT = "per_lot", _("Per lot")
 
 
 class FeeAsset(models.TextChoices):
@@ -63,6 +64,8 @@ class LedgerKind(models.TextChoices):
     HOUSE_CASH = "house_cash", _("House: bank and custody")
     HOUSE_TRADING = "house_trading", _("House: trading result")
     HOUSE_COMMISSION = "house_commission", _("House: commission")
+    HOUSE_FINANCING = "house_financing", _("House: swaps and funding")
+    HOUSE_PROTECTION = "house_protection", _("House: negative balances made good")
 
 
 class TransferKind(models.TextChoices):
@@ -71,3 +74,6 @@ class TransferKind(models.TextChoices):
     REALIZED_PL = "realized_pl", _("Realized profit or loss")
     EXCHANGE = "exchange", _("Exchange of assets")
     COMMISSION = "commission", _("Commission")
+    SWAP = "swap", _("Swap")
+    FUNDING = "funding", _("Funding")
+    NEGATIVE_BALANCE = "negative_balance", _("Negative balance correction")

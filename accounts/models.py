@@ -157,6 +157,30 @@ class TradingConditions(models.Model):
             "Needed margin is quantity × price × contract size × this rate, unless the instrument has its own."
         ),
     )
+    maintenance_rate = NumericField(
+        _("maintenance rate"),
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(Decimal(0))],
+        help_text=_("Part of a position's value at the market that must be kept. Empty: the margin it holds."),
+    )
+    margin_call_level = NumericField(
+        _("margin call level"),
+        default=Decimal(100),
+        validators=[MinValueValidator(Decimal(0))],
+        help_text=_("Equity as a percentage of the margin to be kept. 0: no margin calls."),
+    )
+    stop_out_level = NumericField(
+        _("stop-out level"),
+        default=Decimal(50),
+        validators=[MinValueValidator(Decimal(0))],
+        help_text=_("At this percentage and below, positions are closed, the worst first. 0: never."),
+    )
+    protects_negative_balance = models.BooleanField(
+        _("negative balance protection"),
+        default=False,
+        help_text=_("A balance below zero is made good once nothing is open."),
+    )
     commission_kind = models.CharField(
         _("commission"), max_length=16, choices=CommissionKind, default=CommissionKind.NONE
     )
@@ -166,6 +190,12 @@ class TradingConditions(models.Model):
         default=Decimal(0),
         validators=[MinValueValidator(Decimal(0))],
         help_text=_("Per fill, in the currency the commission is charged in."),
+    )
+    commission_lot = NumericField(
+        _("units in a lot"),
+        default=Decimal(100_000),
+        validators=[MinValueValidator(Decimal("0.000001"))],
+        help_text=_("For commission per lot."),
     )
     fee_asset = models.CharField(_("spot commission in"), max_length=16, choices=FeeAsset, default=FeeAsset.QUOTE)
     market_buffer = NumericField(
@@ -204,6 +234,16 @@ class TradingConditions(models.Model):
                     margin_rate__gte=0, commission_rate__gte=0, commission_minimum__gte=0, market_buffer__gte=0
                 ),
                 name="conditions_not_negative",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(maintenance_rate__gte=0) | models.Q(maintenance_rate__isnull=True),
+                name="conditions_maintenance_not_negative",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(stop_out_level__gte=0, margin_call_level__gte=0, commission_lot__gt=0)
+                & (models.Q(margin_call_level=0) | models.Q(margin_call_level__gte=models.F("stop_out_level"))),
+                name="conditions_levels",
+                violation_error_message=_("The margin call comes before the stop-out: its level is not lower."),
             ),
         ]
 

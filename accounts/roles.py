@@ -60,6 +60,9 @@ MAY: dict[Role, dict[str, dict[str, tuple[str, ...]]]] = {
         },
         "trading": {
             "groupinstrument": ("add", "change", "delete"),
+            "margintier": ("add", "change", "delete"),
+            "swapterms": ("add", "change", "delete"),
+            "fundingrate": ("add",),
             "order": ("cancel",),
             "fixsession": ("add", "change", "operate"),
             "venueroute": ("add", "change", "delete"),
@@ -75,13 +78,18 @@ MAY: dict[Role, dict[str, dict[str, tuple[str, ...]]]] = {
             "tradingconditions": ("add", "change", "delete"),
         },
         "marketdata": {"holiday": ("add", "change", "delete")},
-        "trading": {"groupinstrument": ("add", "change", "delete")},
+        "trading": {
+            "groupinstrument": ("add", "change", "delete"),
+            "margintier": ("add", "change", "delete"),
+            "swapterms": ("add", "change", "delete"),
+        },
         "axes": {"accessattempt": ("delete",)},
     },
     Role.DEALING: {
         "marketdata": {"instrument": ("state",), "barcorrection": ("add",), "notice": ("tell",)},
         "trading": {
             "order": ("cancel",),
+            "fundingrate": ("add",),
             "fixsession": ("operate",),
             "venueroute": ("add", "change", "delete"),
         },

@@ -27,7 +27,8 @@ from accounts.roles import Role
 from marketdata import sessions, simulator
 from marketdata.choices import BarSource, MappingState, SymbolType
 from marketdata.models import Instrument, SymbolGroup, SymbolMapping
-from trading.models import GroupInstrument
+from trading.choices import SwapUnit
+from trading.models import GroupInstrument, SwapTerms
 
 BEGINNING = datetime(2020, 1, 1, tzinfo=UTC)  # the first conditions are in force before anything else
 HOLIDAY_CALENDARS = ("NYSE", "CME")
@@ -212,6 +213,20 @@ _FX_CONDITIONS = {
     "margin_rate": Decimal("0.0333"),
     "commission_kind": CommissionKind.PER_MILLION,
     "commission_rate": Decimal(30),
+    "margin_call_level": Decimal(100),
+    "stop_out_level": Decimal(50),
+    "protects_negative_balance": True,
+}
+MAX_LEVERAGE = {"BTCUSDT.P": 100, "ETHUSDT.P": 50}
+FUTURES_MAINTENANCE = {"ESZ2026": Decimal("0.054")}
+# In points a day, long and short; indices and gold in percent of the value a year.
+SWAPS = {
+    "EURUSD": (SwapUnit.POINTS, "-6.5", "2.1"),
+    "GBPUSD": (SwapUnit.POINTS, "-3.2", "-1.4"),
+    "USDJPY": (SwapUnit.POINTS, "11.5", "-22"),
+    "NZDUSD": (SwapUnit.POINTS, "-1.8", "-0.9"),
+    "XAUUSD": (SwapUnit.PERCENT, "-6.2", "3.1"),
+    "US500": (SwapUnit.PERCENT, "-6.8", "1.4"),
 }
 GROUPS = (
     DemoGroup("FX netting", Profile.FX_NETTING, _FX_CONDITIONS, _FX_SYMBOLS),
@@ -231,8 +246,14 @@ GROUPS = (
         Profile.PERPETUAL,
         {
             "margin_rate": Decimal("0.1"),
+            "maintenance_rate": Decimal("0.005"),
+            "margin_call_level": Decimal(150),
+            "stop_out_level": Decimal(100),
+            "protects_negative_balance": True,
             "commission_kind": CommissionKind.PERCENT,
             "commission_rate": Decimal("0.05"),
+            "stops_both_ways": True,
+            "stop_limits_both_ways": True,
         },
         dict.fromkeys(("BTCUSDT.P", "ETHUSDT.P")),
     ),
@@ -241,6 +262,9 @@ GROUPS = (
         Profile.EXCHANGE,
         {
             "margin_rate": Decimal("0.5"),
+            "maintenance_rate": Decimal("0.25"),
+            "margin_call_level": Decimal(120),
+            "stop_out_level": Decimal(100),
             "commission_kind": CommissionKind.PER_UNIT,
             "commission_rate": Decimal("0.005"),
             "commission_minimum": Decimal("1.00"),
@@ -279,6 +303,7 @@ def seed() -> None:
         _make_currencies()
         _make_market()
         _make_groups()
+        _make_swaps()
         _make_accounts()
     now = timezone.now()
     for instrument in Instrument.objects.filter(symbol__in=INSTRUMENTS):
@@ -355,9 +380,24 @@ def _make_groups() -> None:
         if is_new:
             TradingConditions.objects.create(group=group, effective_from=BEGINNING, **described.conditions)
             GroupInstrument.objects.bulk_create(
-                GroupInstrument(group=group, instrument=instruments[symbol], margin_rate=rate)
+                GroupInstrument(
+                    group=group,
+                    instrument=instruments[symbol],
+                    margin_rate=rate,
+                    maintenance_rate=FUTURES_MAINTENANCE.get(symbol),
+                    max_leverage=MAX_LEVERAGE.get(symbol),
+                )
                 for symbol, rate in described.instruments.items()
             )
+
+
+def _make_swaps() -> None:
+    known = set(SwapTerms.objects.filter(group=None).values_list("instrument__symbol", flat=True))
+    instruments = Instrument.objects.in_bulk(SWAPS.keys() - known, field_name="symbol")
+    SwapTerms.objects.bulk_create(
+        SwapTerms(instrument=instrument, unit=unit, long=Decimal(long), short=Decimal(short))
+        for instrument, (unit, long, short) in ((instruments[symbol], SWAPS[symbol]) for symbol in instruments)
+    )
 
 
 def _make_accounts() -> None:

@@ -22,6 +22,9 @@ SECTIONS = (
             ("trading.Order", "receipt_long"),
             ("trading.Execution", "done_all"),
             ("trading.Position", "stacked_line_chart"),
+            ("trading.LatencyReport", "speed"),
+            ("trading.MarginDecision", "gavel"),
+            ("trading.Leverage", "tune"),
             ("trading.Alarm", "notification_important"),
         ),
     ),
@@ -55,6 +58,9 @@ SECTIONS = (
             ("marketdata.BarCorrection", "edit_note"),
             ("marketdata.Notice", "campaign"),
             ("marketdata.StreamComparison", "compare_arrows"),
+            ("marketdata.BadQuotes", "filter_alt"),
+            ("trading.SwapTerms", "bedtime"),
+            ("trading.FundingRate", "percent"),
         ),
     ),
     (
@@ -62,6 +68,7 @@ SECTIONS = (
         (
             ("accounts.Transfer", "sync_alt"),
             ("accounts.Posting", "list_alt"),
+            ("trading.Charge", "request_quote"),
             ("accounts.Balance", "savings"),
             ("accounts.LedgerAccount", "account_balance"),
             ("accounts.Currency", "payments"),

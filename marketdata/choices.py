@@ -64,3 +64,12 @@ class FeedState(models.TextChoices):
     LIVE = "live", _("Live")
     STALE = "stale", _("Without prices")
     FAILED = "failed", _("Failed")
+
+
+class Defect(models.TextChoices):
+    """Why a tick is not traded on."""
+
+    ZERO = "zero", _("Zero or less")
+    CROSSED = "crossed", _("Bid above ask")
+    JUMP = "jump", _("Jump")
+    STALE = "stale", _("Late or out of order")

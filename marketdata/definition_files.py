@@ -16,7 +16,8 @@ from django.utils.translation import gettext as _
 from marketdata import definitions
 from marketdata.choices import BarSource, SymbolType
 from marketdata.models import Instrument
-from marketdata.recordings import Fault, RowFault, UnreadableFile, open_text
+from marketdata.recording_text import RowFault, UnreadableFile, open_text
+from marketdata.recordings import Fault
 from marketdata.sessions import ALWAYS
 
 # What staff or other files decide; `description` stands for its English text.

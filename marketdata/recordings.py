@@ -6,23 +6,18 @@ plain, gz, or zip with one file inside.
 
 from __future__ import annotations
 
-import gzip
-import io
-import zipfile
-import zlib
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from enum import Enum
 from pathlib import Path
-from typing import IO, cast
 from zoneinfo import ZoneInfo
 
 import msgspec
 from django.utils.translation import gettext_lazy as _
 
+from marketdata import layouts
 from marketdata.choices import BarSource, Resolution
 from marketdata.chunks import (
     DAY_SECONDS,
@@ -34,22 +29,15 @@ from marketdata.chunks import (
     from_unix,
     unix_of_day,
 )
+from marketdata.layouts import BAR_COLUMNS, TICK_COLUMNS, Layout
 from marketdata.models import Instrument
+from marketdata.recording_text import RowFault, open_text
 from marketdata.ticklog import Tick
 
 DAY_MS = DAY_SECONDS * 1000
 MINUTE_MS = MINUTE_SECONDS * 1000
 NEW_YORK = ZoneInfo("America/New_York")
-CSV_HEADER = ["timestamp", "open", "high", "low", "close", "volume"]
 LEAN_EQUITY_UNIT = Decimal("0.0001")
-
-
-class UnreadableFile(Exception):
-    """The file as a whole cannot be used; the message is a sentence for the person at the terminal."""
-
-
-class RowFault(ValueError):
-    """A row that cannot be right; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +57,12 @@ class Skip(Enum):
 
 @dataclass(frozen=True)
 class Recording:
-    """What a file is about: the instrument, and the day of its rows where they only have a time of day."""
+    """What a file is about: the instrument, the day of its rows where they only have a time of day, and where its
+    columns are, unless its format says so."""
 
     instrument: Instrument
     day: date = date.min
+    layout: Layout | None = None
 
 
 # --- numbers and times ------------------------------------------------------------------------------------------------
@@ -120,15 +110,12 @@ def _minute_of_day(text: str) -> int:
     return ms // 1000
 
 
-def _csv_time(text: str) -> int:
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise RowFault(_("“%(text)s” is not a time like 2022-01-31 23:59:00.") % {"text": text}) from None
-    seconds = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-    if seconds % MINUTE_SECONDS:
+def _minute(text: str) -> int:
+    """Unix seconds of a minute's start."""
+    time_ms = layouts.time_ms(text)
+    if time_ms % MINUTE_MS:
         raise RowFault(_("The time %(text)s is not the start of a minute.") % {"text": text})
-    return int(seconds)
+    return time_ms // 1000
 
 
 def _local_second(day: date, seconds: int, zone: ZoneInfo) -> int:
@@ -196,9 +183,50 @@ def _equity_day(fields: list[str], _recording: Recording) -> Bar:
     return _bar(unix_of_day(day), (_number(price) * LEAN_EQUITY_UNIT for price in prices), _size(v))
 
 
-def _csv_minute(fields: list[str], _recording: Recording) -> Bar:
-    stamp, *prices, v = _columns(fields, 6)
-    return _bar(_csv_time(stamp), map(_number, prices), _size(v))
+def _csv_minute(fields: list[str], recording: Recording) -> Bar:
+    cells = [_layout(recording).cell(fields, name) for name in BAR_COLUMNS]
+    return _bar(_minute(cells[0]), map(_number, cells[1:5]), _size(cells[5] or "0"))
+
+
+def _csv_tick(fields: list[str], recording: Recording) -> Tick:
+    stamp, bid, ask, bid_size, ask_size, last, last_size = (
+        _layout(recording).cell(fields, name) for name in TICK_COLUMNS
+    )
+    return Tick(
+        symbol=recording.instrument.symbol,
+        time_ms=layouts.time_ms(stamp),
+        bid=_number(bid),
+        ask=_number(ask),
+        bid_size=_size(bid_size or "0"),
+        ask_size=_size(ask_size or "0"),
+        last=_number(last) if last else None,
+        last_size=_size(last_size or "0") if last else None,
+    )
+
+
+def _binance_trade(fields: list[str], recording: Recording) -> Tick:
+    """The file has no quotes: the price of the trade stands for both sides."""
+    stamp, price, qty = (_layout(recording).cell(fields, name) for name in ("timestamp", "last", "last_size"))
+    last, size = _number(price), _size(qty)
+    return Tick(recording.instrument.symbol, layouts.time_ms(stamp), last, last, size, size, last=last, last_size=size)
+
+
+def _truefx_tick(fields: list[str], recording: Recording) -> Tick:
+    """`EUR/USD,20140508 00:00:00.123,1.39123,1.39125`."""
+    _pair, stamp, bid, ask = _columns(fields, 4)
+    try:
+        moment = datetime.strptime(stamp.strip(), "%Y%m%d %H:%M:%S.%f").replace(tzinfo=UTC)
+    except ValueError:
+        raise RowFault(_("“%(text)s” is not a time like 20140508 00:00:00.123.") % {"text": stamp}) from None
+    return Tick(recording.instrument.symbol, round(moment.timestamp() * 1000), _number(bid), _number(ask))
+
+
+def _layout(recording: Recording) -> Layout:
+    assert recording.layout is not None
+    return recording.layout
+
+
+LayoutOf = Callable[[Path, str | None], Layout]  # of a file, and what --columns says
 
 
 @dataclass(frozen=True)
@@ -208,8 +236,20 @@ class BarFormat:
     parse: Callable[[list[str], Recording], Bar]
     resolution: Resolution = Resolution.MINUTE
     dated: bool = False
-    header: list[str] | None = None
+    layout: LayoutOf | None = None
 
+
+@dataclass(frozen=True)
+class TickFormat:
+    """How a file of ticks is written. Rows of a `dated` one say their day themselves."""
+
+    parse: Callable[[list[str], Recording], Tick]
+    dated: bool = False
+    layout: LayoutOf | None = None
+
+
+_KLINES = {name: place for place, name in enumerate(BAR_COLUMNS)}
+_TRADES = {"timestamp": 4, "last": 1, "last_size": 2}
 
 BAR_FORMATS = {
     "lean-forex-minute": BarFormat(_quote_minute),
@@ -217,9 +257,17 @@ BAR_FORMATS = {
     "lean-crypto-trade-minute": BarFormat(_trade_minute),
     "lean-equity-minute": BarFormat(_equity_minute),
     "lean-equity-daily": BarFormat(_equity_day, resolution=Resolution.DAY, dated=True),
-    "csv": BarFormat(_csv_minute, dated=True, header=CSV_HEADER),
+    "binance-klines": BarFormat(_csv_minute, dated=True, layout=lambda path, _columns: layouts.fixed(path, _KLINES)),
+    "csv": BarFormat(_csv_minute, dated=True, layout=lambda path, columns: layouts.named(path, columns, BAR_COLUMNS)),
 }
-TICK_FORMATS = {"lean-forex-tick": _forex_tick}
+TICK_FORMATS = {
+    "lean-forex-tick": TickFormat(_forex_tick),
+    "truefx": TickFormat(_truefx_tick, dated=True),
+    "binance-trades": TickFormat(
+        _binance_trade, dated=True, layout=lambda path, _columns: layouts.fixed(path, _TRADES)
+    ),
+    "csv": TickFormat(_csv_tick, dated=True, layout=lambda path, columns: layouts.named(path, columns, TICK_COLUMNS)),
+}
 
 
 # --- what a file says -------------------------------------------------------------------------------------------------
@@ -229,7 +277,7 @@ def read_bars(path: Path, form: BarFormat, recording: Recording) -> Iterator[Bar
     """The bars of the file, one answer for each row. Raises `UnreadableFile`."""
     prices = PriceRange.of(recording.instrument)
     previous: int | None = None
-    for line, fields in _rows(path, form.header):
+    for line, fields in _rows(path, recording.layout):
         try:
             bar = form.parse(fields, recording)
             _check_bar(bar, prices)
@@ -247,10 +295,11 @@ def read_ticks(path: Path, form: str, recording: Recording) -> Iterator[Tick | F
 
     Quotes whose bid is above their ask stay: recorded feeds have them, and their recorders' own bars are made of them.
     """
-    parse, prices = TICK_FORMATS[form], PriceRange.of(recording.instrument)
-    lane = f"{form} {recording.instrument.symbol} {recording.day}"
+    parse, prices = TICK_FORMATS[form].parse, PriceRange.of(recording.instrument)
+    which = path.name[:50] if TICK_FORMATS[form].dated else recording.day
+    lane = f"{form} {recording.instrument.symbol[:20]} {which}"
     previous = 0
-    for line, fields in _rows(path, None):
+    for line, fields in _rows(path, recording.layout):
         try:
             tick = parse(fields, recording)
             _check_price(tick.bid, prices)
@@ -294,45 +343,9 @@ def _bar_or_skip(bar: Bar, resolution: Resolution, instrument: Instrument) -> Ba
     return bar._replace(v=Decimal(1)) if instrument.has_no_volume else Skip.NO_TRADES
 
 
-def _rows(path: Path, header: list[str] | None) -> Iterator[tuple[int, list[str]]]:
+def _rows(path: Path, layout: Layout | None) -> Iterator[tuple[int, list[str]]]:
     """Each row with its line number, without header and empty lines."""
     with open_text(path) as text:
-        lines = enumerate((line.strip() for line in text), start=1)
-        if header is not None:
-            _line, first = next(lines, (1, ""))
-            if [name.strip().lower() for name in first.split(",")] != header:
-                raise UnreadableFile(
-                    _("%(path)s does not begin with %(header)s.") % {"path": path, "header": ",".join(header)}
-                )
-        for line, row in lines:
-            if row:
+        for line, row in enumerate((line.strip() for line in text), start=1):
+            if row and not (line == 1 and layout and layout.has_header):
                 yield line, row.split(",")
-
-
-@contextmanager
-def open_text(path: Path) -> Iterator[io.TextIOWrapper]:
-    """The text of the file, or of the one file in it. Bytes that are no UTF-8 are kept: they make their row a fault."""
-    try:
-        with _open_binary(path) as raw, io.TextIOWrapper(raw, "utf-8-sig", errors="surrogateescape") as text:
-            yield text
-    except (OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise UnreadableFile(_("%(path)s cannot be read: %(error)s") % {"path": path, "error": error}) from error
-
-
-@contextmanager
-def _open_binary(path: Path) -> Iterator[IO[bytes]]:
-    if path.suffix == ".gz":
-        with gzip.open(path) as unpacked:
-            yield cast(IO[bytes], unpacked)
-    elif path.suffix == ".zip":
-        with zipfile.ZipFile(path) as archive:
-            names = [info.filename for info in archive.infolist() if not info.is_dir()]
-            if len(names) != 1:
-                raise UnreadableFile(
-                    _("%(path)s holds %(count)d files instead of one.") % {"path": path, "count": len(names)}
-                )
-            with archive.open(names[0]) as raw:
-                yield raw
-    else:
-        with path.open("rb") as raw:
-            yield raw

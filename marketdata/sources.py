@@ -17,7 +17,8 @@ from datetime import UTC, datetime
 import redis
 from django.utils import timezone
 from websockets.exceptions import WebSocketException
-from websockets.sync.client import ClientConnection, connect
+from websockets.sync.client import connect
+from websockets.sync.connection import Connection
 
 from marketdata import ticklog
 from marketdata.adapters import ADAPTERS, Adapter, Price
@@ -161,7 +162,7 @@ class Reader(threading.Thread):
             self.last_error = f"{type(error).__name__}: {error}"[:300]
         return self.last_tick_at != before
 
-    def _follow(self, connection: ClientConnection, adapter: Adapter) -> None:
+    def _follow(self, connection: Connection, adapter: Adapter) -> None:
         """Raises `TimeoutError` after a silence, `WebSocketException` when the other side ends it."""
         heard_at = time.monotonic()
         while not self._end.is_set():

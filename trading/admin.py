@@ -13,18 +13,36 @@ from django.db import models
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.utils.formats import number_format
+from django.utils.html import format_html_join
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 from unfold.admin import TabularInline
 from unfold.contrib.filters.admin import AutocompleteSelectFilter
 from unfold.decorators import display
 
-from accounts.admin import AccountGroupAdmin
+from accounts.admin import AccountGroupAdmin, TradingConditionsAdmin
 from accounts.models import User
-from backoffice.admin import NOTHING, LogAdmin, Panel, list_url
-from trading import orders, venue
+from backoffice.admin import NOTHING, LogAdmin, Panel, ReadOnlyAdmin, StaffAdmin, list_url, number
+from trading import levels, orders, venue
+from trading.choices import DecisionKind, ParentType
 from trading.errors import OrderRejected, sentence
-from trading.models import Execution, GroupInstrument, Order, OrderEvent, OrderQuerySet, Position, PositionFill
+from trading.levels import Holding
+from trading.models import (
+    Charge,
+    Execution,
+    FundingRate,
+    GroupInstrument,
+    LatencyReport,
+    Leverage,
+    MarginDecision,
+    MarginTier,
+    Order,
+    OrderEvent,
+    OrderQuerySet,
+    Position,
+    PositionFill,
+    SwapTerms,
+)
 from trading.states import OrderStatus
 from trading.venues import admin as _of_venues  # noqa: F401 (Django finds an app's pages from here)
 from trading.venues.models import VenueRequest
@@ -45,7 +63,14 @@ class GroupInstrumentInline(TabularInline):
     """What the accounts of a group may trade."""
 
     model = GroupInstrument
-    fields = ("instrument", "margin_rate")
+    fields = (
+        "instrument",
+        "margin_rate",
+        "maintenance_rate",
+        "contract_margin",
+        "contract_maintenance",
+        "max_leverage",
+    )
     autocomplete_fields = ("instrument",)
     hide_title = True
     extra = 0
@@ -84,9 +109,33 @@ FILL_PRICE = price(Execution, "price")
 AccountGroupAdmin.inlines += (GroupInstrumentInline,)
 
 
+class MarginTierInline(TabularInline):
+    """Bands of value with rates of their own; edited until the conditions are in force."""
+
+    model = MarginTier
+    fields = ("instrument", "floor", "rate", "maintenance_rate")
+    autocomplete_fields = ("instrument",)
+    hide_title = True
+    extra = 0
+
+
+TradingConditionsAdmin.inlines += (MarginTierInline,)
+
+
 @admin.display(description=_("details"))
 def event_details(event: OrderEvent) -> str:
     return ", ".join(f"{name}: {value}" for name, value in event.details.items()) or NOTHING
+
+
+def brackets_panel(brackets: models.QuerySet[Order], url: str) -> Panel:
+    """The brackets of an order or a position, those that have ended too."""
+    return Panel(
+        _("stop loss and take profit"),
+        brackets.select_related("instrument").order_by("-pk"),
+        ("id", "role", "side", "qty", LIMIT, STOP, "trailing_pips", "status", "parent_type"),
+        _("Nothing protects it."),
+        url,
+    )
 
 
 @admin.register(Order)
@@ -98,6 +147,7 @@ class OrderAdmin(LogAdmin):
         "instrument",
         "side",
         "type",
+        "protects",
         "qty",
         "asked_price",
         "filled_qty",
@@ -109,6 +159,7 @@ class OrderAdmin(LogAdmin):
         "status",
         "side",
         "type",
+        "role",
         ("account", AutocompleteSelectFilter),
         ("instrument", AutocompleteSelectFilter),
     )
@@ -121,8 +172,9 @@ class OrderAdmin(LogAdmin):
         (None, {"fields": (("account", "instrument"), ("side", "type"), ("status", "reason_text"))}),
         (
             _("Quantities and prices"),
-            {"fields": (("qty", "filled_qty"), (LIMIT, STOP), (AVERAGE_FILL, "duration"))},
+            {"fields": (("qty", "filled_qty"), (LIMIT, STOP, "if_touched"), (AVERAGE_FILL, "duration", "expires_at"))},
         ),
+        (_("Protection"), {"fields": (("role", "parent_type", "trailing_pips"), ("parent", "closes"))}),
         (_("Money held"), {"fields": (("held", "held_currency"),)}),
         (
             _("Handling"),
@@ -132,7 +184,6 @@ class OrderAdmin(LogAdmin):
                     ("triggered_at", "final_at"),
                     ("venue", "queued"),
                     ("request_id", "revision"),
-                    "closes",
                 )
             },
         ),
@@ -145,6 +196,15 @@ class OrderAdmin(LogAdmin):
     def shown_status(self, order: Order) -> tuple[str, str]:
         return order.status, order.get_status_display()
 
+    @admin.display(description=_("protects"))
+    def protects(self, order: Order) -> str:
+        """What a bracket is for, and of what."""
+        if not order.role:
+            return NOTHING
+        if order.parent_type == ParentType.POSITION:
+            return _("%(role)s of position %(id)s") % {"role": order.get_role_display(), "id": order.closes_id}
+        return _("%(role)s of order %(id)s") % {"role": order.get_role_display(), "id": order.parent_id}
+
     @admin.display(description=_("price"))
     def asked_price(self, order: Order) -> str:
         """What the order waits for; a market order does not."""
@@ -156,6 +216,8 @@ class OrderAdmin(LogAdmin):
         return sentence(order.reason, order.reason_details) if order.reason else NOTHING
 
     def panels(self, request: HttpRequest, order: Order) -> Iterable[Panel]:
+        if not order.role:
+            yield brackets_panel(order.brackets.all(), list_url(Order, parent__id__exact=order.pk))
         yield Panel(
             _("events"),
             order.events.select_related("by"),
@@ -302,12 +364,21 @@ class PositionAdmin(LogAdmin):
     empty_text = _("There has been no position yet.")
 
     def panels(self, request: HttpRequest, position: Position) -> Iterable[Panel]:
+        brackets = position.closing_orders.exclude(role="")
+        yield brackets_panel(brackets, list_url(Order, closes__id__exact=position.pk))
         yield Panel(
             _("fills"),
             position.fills.select_related("execution__instrument").order_by("pk"),
             ("execution", "qty", "is_close", "margin", "realized_pl", "conversion_rate"),
             _("A position is made of fills."),
             list_url(PositionFill, position__id__exact=position.pk),
+        )
+        yield Panel(
+            _("swaps and funding"),
+            position.charges.select_related("currency"),
+            ("id", "due_at", "kind", "days", "rate", "price", "conversion_rate", "amount", "currency"),
+            _("Holding it has cost nothing so far."),
+            list_url(Charge, position__id__exact=position.pk),
         )
 
 
@@ -319,3 +390,149 @@ class PositionFillAdmin(LogAdmin):
     search_lookup = "position__account__number"
     search_help_text = _("Number of an account or of a fill")
     empty_text = _("There has been no position yet.")
+
+
+@admin.register(LatencyReport)
+class LatencyReportAdmin(LogAdmin):
+    """How long trading requests took for users."""
+
+    list_display = ("id", "at", "account", "kind", "instrument", "side", "qty", "round_trip_ms")
+    list_select_related = ("account", "instrument")
+    list_filter = ("kind", ("account", AutocompleteSelectFilter))
+    fields = (
+        ("account", "kind", "transaction_id"),
+        ("instrument", "side", "qty"),
+        ("bid", "ask", "quoted_ms"),
+        ("round_trip_ms", "at"),
+    )
+    search_lookup = "account__number"
+    search_help_text = _("Number of an account or of a report")
+    empty_text = _("No page has told yet how long its requests took.")
+
+
+# --- margin and charges -----------------------------------------------------------------------------------------------
+
+DECISION_COLOURS = {
+    DecisionKind.CALL: "warning",
+    DecisionKind.CANCEL_ORDERS: "danger",
+    DecisionKind.CLOSE: "danger",
+    DecisionKind.RESTORED: "success",
+    DecisionKind.PROTECTED: "info",
+}
+
+
+@admin.register(MarginDecision)
+class MarginDecisionAdmin(LogAdmin):
+    """Margin calls and stop-outs, each with the prices and rates it was made of."""
+
+    list_display = ("id", "at", "account", "shown_kind", "level", "equity", "margin", "position", "order_id")
+    list_select_related = ("account", "position__instrument")
+    list_filter = ("kind", ("account", AutocompleteSelectFilter))
+    fields = (
+        ("account", "at", "kind"),
+        ("level", "equity", "margin"),
+        ("position", "order"),
+        ("balance", "limits"),
+        "holdings",
+    )
+    readonly_fields = ("balance", "limits", "holdings")
+    search_lookup = "account__number"
+    search_help_text = _("Number of a decision or of an account")
+    empty_text = _("No account has come near its margin yet.")
+
+    @display(description=_("decision"), ordering="kind", label=DECISION_COLOURS)
+    def shown_kind(self, decision: MarginDecision) -> tuple[str, str]:
+        return decision.kind, decision.get_kind_display()
+
+    @admin.display(description=_("balance"))
+    def balance(self, decision: MarginDecision) -> str:
+        return number(levels.load(decision.inputs).balance)
+
+    @admin.display(description=_("margin call and stop-out at"))
+    def limits(self, decision: MarginDecision) -> str:
+        inputs = levels.load(decision.inputs)
+        return f"{number(inputs.call_level)} %, {number(inputs.stop_out_level)} %"
+
+    @admin.display(description=_("positions as they were seen"))
+    def holdings(self, decision: MarginDecision) -> str:
+        inputs = levels.load(decision.inputs)
+        lines = [(_holding_text(each, inputs.decimals),) for each in inputs.holdings]
+        return format_html_join("", "<div>{}</div>", lines) or NOTHING
+
+
+def _holding_text(holding: Holding, decimals: int) -> str:
+    return _("%(position)s: %(qty)s %(symbol)s from %(entry)s, now %(price)s × %(rate)s: P/L %(profit)s") % {
+        "position": holding.position,
+        "qty": number(holding.sign * holding.qty),
+        "symbol": holding.symbol,
+        "entry": number(holding.entry),
+        "price": number(holding.price),
+        "rate": number(round(holding.rate, 8)),
+        "profit": number(levels.profit(holding, decimals)),
+    }
+
+
+@admin.register(Leverage)
+class LeverageAdmin(ReadOnlyAdmin):
+    """What clients of crypto derivatives chose over the API."""
+
+    list_display = ("account", "instrument", "leverage", "updated_at")
+    list_select_related = ("account", "instrument")
+    list_filter = (("account", AutocompleteSelectFilter), ("instrument", AutocompleteSelectFilter))
+    fields = (("account", "instrument"), ("leverage", "updated_at"))
+    empty_text = _("No client has chosen a leverage yet: the rates of the groups hold.")
+
+
+@admin.register(Charge)
+class ChargeAdmin(LogAdmin):
+    """Swaps and funding, as they were computed and posted."""
+
+    list_display = ("id", "due_at", "kind", "account", "position", "qty", "days", "rate", "amount", "currency")
+    list_select_related = ("account", "position__instrument", "currency")
+    list_filter = ("kind", ("account", AutocompleteSelectFilter))
+    fields = (
+        ("account", "position", "kind"),
+        ("due_at", "booked_at", "days"),
+        ("qty", "rate", "price"),
+        ("conversion_rate", "amount", "currency"),
+        "posted_as",
+    )
+    readonly_fields = ("posted_as",)
+    search_lookup = "account__number"
+    search_help_text = _("Number of a charge or of an account")
+    empty_text = _("No swap and no funding was due yet.")
+
+    @admin.display(description=_("transfer"))
+    def posted_as(self, charge: Charge) -> str:
+        return charge.reference
+
+
+@admin.register(SwapTerms)
+class SwapTermsAdmin(StaffAdmin):
+    list_display = ("instrument", "group", "unit", "long", "short", "triple_day")
+    list_select_related = ("instrument", "group")
+    list_filter = ("unit", "group")
+    search_fields = ("instrument__symbol__istartswith",)
+    search_help_text = _("Symbol: its beginning")
+    autocomplete_fields = ("instrument", "group")
+    fields = (("instrument", "group"), ("unit", "triple_day"), ("long", "short"))
+    empty_text = _("No instrument has swaps yet: holding overnight costs nothing.")
+
+
+@admin.register(FundingRate)
+class FundingRateAdmin(StaffAdmin):
+    """A rate may be written before its time, and stays: charges were made by it."""
+
+    list_display = ("due_at", "instrument", "rate", "source", "mark", "index")
+    list_select_related = ("instrument",)
+    list_filter = ("source", ("instrument", AutocompleteSelectFilter))
+    autocomplete_fields = ("instrument",)
+    fields = (("instrument", "due_at"), ("rate", "source"), ("mark", "index"))
+    readonly_fields = ("source", "mark", "index")
+    empty_text = _("No funding was due yet.")
+
+    def has_change_permission(self, request: HttpRequest, obj: FundingRate | None = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: FundingRate | None = None) -> bool:
+        return False

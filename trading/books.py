@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 
 from django.db import connection, transaction
@@ -11,9 +11,9 @@ from django.db.models import Count, F, Q, Sum
 
 from accounts.choices import LedgerKind, Profile, TransferKind
 from accounts.models import Account, Balance, Posting, Transfer
-from trading import risk, states
-from trading.choices import Side
-from trading.models import Execution, Order, Position, PositionFill
+from trading import levels, risk, states
+from trading.choices import DecisionKind, Side
+from trading.models import Charge, Execution, MarginChange, MarginDecision, Order, Position, PositionFill
 from trading.states import OrderStatus
 
 NOTHING = Decimal(0)
@@ -37,6 +37,8 @@ def verify() -> list[str]:
             *_brackets(),
             *_positions(),
             *_settlements(),
+            *_charges(),
+            *_decisions(),
         ]
 
 
@@ -148,6 +150,8 @@ def _positions() -> Iterator[str]:
     fills = PositionFill.objects.order_by("pk").select_related("execution")
     for fill in fills.iterator():
         made[fill.position_id].add(fill)
+    for position_id, amount in MarginChange.objects.values_list("position_id", "amount").iterator():
+        made[position_id].margin += amount
     for position in Position.objects.all().iterator():
         sums = made.pop(position.pk, _Made())
         for name, stored, computed in (
@@ -169,6 +173,46 @@ def _positions() -> Iterator[str]:
     )
     for execution in astray:
         yield f"execution {execution.pk}: {execution.qty} executed, positions took {execution.positioned}"
+
+
+def _charges() -> Iterator[str]:
+    """Every swap and funding payment is posted once, to the last digit, and nothing else is posted as one."""
+    expected = {charge.reference: charge.amount for charge in Charge.objects.exclude(amount=0).iterator()}
+    posted: dict[str, Decimal] = defaultdict(Decimal)
+    rows = Posting.objects.filter(
+        ledger_account__kind=LedgerKind.CLIENT, transfer__kind__in=[TransferKind.SWAP, TransferKind.FUNDING]
+    ).values_list("transfer__reference", "amount")
+    for reference, amount in rows.iterator():
+        posted[reference] -= amount
+    yield from _differences(expected, posted)
+
+
+def _decisions() -> Iterator[str]:
+    """Every margin decision follows from its stored inputs, and a balance was made good by what was missing."""
+    owed: dict[str, Decimal] = {}
+    for decision in MarginDecision.objects.iterator():
+        inputs = levels.load(decision.inputs)
+        figures, verdict = levels.figures(inputs), levels.verdict(inputs)
+        stored = (decision.kind, decision.position_id, decision.level, decision.equity, decision.margin)
+        if stored != (verdict.kind, verdict.position, figures.level, figures.equity, figures.margin):
+            yield f"margin decision {decision.pk}: {decision.kind}, its inputs make {verdict.kind}"
+        if decision.kind == DecisionKind.PROTECTED:
+            owed[f"negative-balance:{decision.pk}"] = -inputs.balance
+    posted = {
+        reference: -amount
+        for reference, amount in Posting.objects.filter(
+            ledger_account__kind=LedgerKind.CLIENT, transfer__kind=TransferKind.NEGATIVE_BALANCE
+        ).values_list("transfer__reference", "amount")
+    }
+    yield from _differences(owed, posted)
+
+
+def _differences(expected: Mapping[str, Decimal], posted: Mapping[str, Decimal]) -> Iterator[str]:
+    """Where what is due under a reference is not what is posted under it."""
+    for reference in expected.keys() | posted.keys():
+        due, booked = expected.get(reference, NOTHING), posted.get(reference, NOTHING)
+        if due != booked:
+            yield f"{reference}: {due} is due, {booked} is posted"
 
 
 class _Made:
@@ -200,11 +244,7 @@ def _settlements() -> Iterator[str]:
     }
     results = PositionFill.objects.values("execution_id").annotate(total=Sum("realized_pl")).exclude(total=0)
     expected |= {f"exec-{row['execution_id']}:pl": row["total"] for row in results.iterator()}
-    for reference in expected.keys() | posted.keys():
-        if expected.get(reference, NOTHING) != posted.get(reference, NOTHING):
-            yield (
-                f"{reference}: {expected.get(reference, NOTHING)} is due, {posted.get(reference, NOTHING)} is posted"
-            )
+    yield from _differences(expected, posted)
     spot = Execution.objects.filter(account__group__profile=Profile.SPOT).values_list("pk", flat=True)
     exchanged = set(Transfer.objects.filter(kind=TransferKind.EXCHANGE).values_list("reference", flat=True))
     for pk in spot.iterator():

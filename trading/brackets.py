@@ -303,7 +303,6 @@ def _follow_positions(booking: Booking, live: list[Order]) -> list[Order]:
         position = bracket.closes
         if position is None or bracket.is_final:
             continue
-        position.refresh_from_db(fields=["qty", "closed_at"])
         if position.closed_at:
             touched += _end_all(booking, [bracket], Reason.POSITION_CLOSED)
         else:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from accounts.choices import AccountState
 from accounts.models import Account, TradingConditions
-from marketdata.choices import InstrumentState, Shortability
+from marketdata.choices import InstrumentState
 from marketdata.models import Instrument
 from marketdata.quotes import Quote
 from marketdata.sessions import NeverOpens
@@ -62,26 +62,27 @@ def ticket(
     return quote
 
 
-def account(account: Account, instrument: Instrument, ticket: Ticket) -> None:
-    """Refuse what the state of the account or of the instrument does not allow."""
+def account(account: Account, instrument: Instrument, ticket: Ticket, *, before: Order | None = None) -> None:
+    """Refuse what the state of the account or of the instrument does not allow. `before` as for `ticket`."""
     if account.state not in (AccountState.ACTIVE, AccountState.CLOSE_ONLY):
         raise OrderRejected(Reason.ACCOUNT_NO_TRADING)
     close_only = instrument.state == InstrumentState.CLOSE_ONLY
-    not_shortable = instrument.shortability == Shortability.NONE and ticket.side is Side.SELL
-    if account.state == AccountState.ACTIVE and not close_only and not not_shortable:
+    if account.state == AccountState.ACTIVE and not close_only:
         return
-    if not _opens(account, instrument, ticket):
+    if not _opens(account, instrument, ticket, before):
         return
     if account.state == AccountState.CLOSE_ONLY:
         raise OrderRejected(Reason.ACCOUNT_CLOSE_ONLY)
-    reason = Reason.INSTRUMENT_CLOSE_ONLY if close_only else Reason.NOT_SHORTABLE
-    raise OrderRejected(reason, symbol=instrument.symbol)
+    raise OrderRejected(Reason.INSTRUMENT_CLOSE_ONLY, symbol=instrument.symbol)
 
 
-def _opens(account: Account, instrument: Instrument, ticket: Ticket) -> bool:
+def _opens(account: Account, instrument: Instrument, ticket: Ticket, before: Order | None) -> bool:
+    if before and before.closes_id:
+        return False
     if not account.profile.has_positions:
         return ticket.side is Side.BUY
-    return bool(margin.opening_qty(account, instrument, ticket.side, ticket.qty))
+    leaves = ticket.qty - (before.filled_qty if before else 0)
+    return bool(margin.opening_qty(account, instrument, ticket.side, leaves, besides=before))
 
 
 def room_for(more: int, account: Account, conditions: TradingConditions) -> None:

@@ -77,3 +77,38 @@ class EventKind(models.TextChoices):
     CANCEL_ASKED = "cancel_asked", _("Cancel asked of the venue")
     CHANGE_ASKED = "change_asked", _("Change asked of the venue")
     REFUSED = "refused", _("Refused by the venue")
+
+
+class DecisionKind(models.TextChoices):
+    """What was decided of an account whose margin runs out."""
+
+    CALL = "call", _("Margin call")
+    CANCEL_ORDERS = "cancel_orders", _("Stop-out: orders cancelled")
+    CLOSE = "close", _("Stop-out: position closed")
+    RESTORED = "restored", _("Level restored")
+    PROTECTED = "protected", _("Negative balance made good")
+
+
+class ChargeKind(models.TextChoices):
+    SWAP = "swap", _("Swap")
+    FUNDING = "funding", _("Funding")
+
+
+class SwapUnit(models.TextChoices):
+    POINTS = "points", _("Points (price steps) a day")
+    PERCENT = "percent", _("Percent of the value a year")
+
+
+class FundingSource(models.TextChoices):
+    TABLE = "table", _("Written by hand")
+    PREMIUM = "premium", _("Computed from the premium")
+
+
+class Weekday(models.IntegerChoices):
+    """As `datetime.weekday()` counts."""
+
+    MONDAY = 0, _("Monday")
+    TUESDAY = 1, _("Tuesday")
+    WEDNESDAY = 2, _("Wednesday")
+    THURSDAY = 3, _("Thursday")
+    FRIDAY = 4, _("Friday")

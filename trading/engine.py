@@ -12,13 +12,14 @@ import time
 from collections.abc import Callable
 
 import redis
-from django.db import OperationalError, connection
+from django.db import OperationalError, connection, transaction
 from django.utils import timezone
 
 from backoffice import health
 from marketdata import ticklog
 from marketdata.choices import InstrumentState
 from marketdata.models import Instrument, LogPosition
+from marketdata.quality import Quality
 from marketdata.quotes import Quote
 from trading import dispatch, triggers, venue
 from trading.models import Order, OrderQuerySet
@@ -48,6 +49,7 @@ class Engine:
         self._save_at = 0.0
         self._ratchet_at = 0.0
         self._instruments: dict[str, Instrument] = {}
+        self._quality = Quality()
 
     def run(self, stopping: Callable[[], bool]) -> None:
         """Work until `stopping()`; through restarts of Postgres and Redis it waits, and starts afresh after them."""
@@ -112,6 +114,8 @@ class Engine:
             if tick.lane or tick.time_ms < newest.get(tick.symbol, 0):
                 continue  # recorded prices, replayed, are no prices of today
             newest[tick.symbol] = tick.time_ms
+            if self._quality.judge(entry):
+                continue
             if not self._is_tradable(tick.symbol):
                 continue
             quote = Quote.of(entry)
@@ -122,6 +126,7 @@ class Engine:
             dispatch.after_commit(account_id=account_id, order_ids=[], drain=True)
         if entries:
             self._ticks = entries[-1].id
+            self._quality.publish()
         return len(queued)
 
     def _is_tradable(self, symbol: str) -> bool:
@@ -169,7 +174,9 @@ class Engine:
 
     def _save(self) -> None:
         self._ratchet()  # whoever goes on from here does not see again the prices that moved them
-        LogPosition.objects.update_or_create(reader=READER, defaults={"entry_id": self._ticks})
+        with transaction.atomic():
+            LogPosition.objects.update_or_create(reader=READER, defaults={"entry_id": self._ticks})
+            self._quality.store_counts()
         self._save_at = time.monotonic() + SAVE_SECONDS
 
 

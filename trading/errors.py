@@ -43,6 +43,12 @@ class Reason(models.TextChoices):
         _("There is no current rate from %(source)s to %(target)s. Please try again later."),
     )
     MARGIN = "margin", _("Not enough free margin: %(needed)s %(currency)s needed, %(available)s %(currency)s free.")
+    NOT_SHORTABLE = "not_shortable", _("%(symbol)s cannot be sold short.")
+    NO_LEVERAGE = "no_leverage", _("The leverage of %(symbol)s cannot be chosen in this account.")
+    LEVERAGE_RANGE = (
+        "leverage_range",
+        _("The leverage for %(symbol)s must lie between %(least)s and %(most)s."),
+    )
     BALANCE = "balance", _("Not enough %(currency)s: %(needed)s needed, %(available)s available.")
     TOO_MANY_ORDERS = "too_many_orders", _("You have %(count)s open orders, the most this account may have.")
     ORDER_FINAL_FILLED = "order_final_filled", _("The order is already filled.")
@@ -59,7 +65,6 @@ class Reason(models.TextChoices):
         "price_band",
         _("The price is too far from the market: from %(low)s to %(high)s is accepted at the moment."),
     )
-    NOT_SHORTABLE = "not_shortable", _("%(symbol)s cannot be sold short.")
     ALREADY_TRIGGERED = (
         "already_triggered",
         _("The stop price was reached already; only the limit price can still be changed."),

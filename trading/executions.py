@@ -14,7 +14,7 @@ from accounts.choices import CommissionKind, LedgerKind, TransferKind
 from accounts.models import Account, Balance, Currency, TradingConditions
 from marketdata.models import Instrument
 from marketdata.quotes import Quote
-from trading import margin, risk, tradables, valuation
+from trading import margin, risk, valuation
 from trading.choices import EventKind, Side
 from trading.errors import OrderRejected, Reason
 from trading.models import Execution, Order, Position, PositionFill
@@ -141,7 +141,7 @@ def _book_position(booking: Booking, order: Order, fill: Fill, released: Decimal
     opening = fill.qty - closing
     if opening and order.closes_id and not booking.is_done:
         raise OrderRejected(Reason.POSITION_GONE)
-    needed = _margin_for(booking, instrument, opening, fill.price)
+    needed = _margin_for(booking, order, opening, fill.price)
     if needed > released and not booking.is_done:
         _check_free(booking, order, target, closing, needed)
 
@@ -169,24 +169,19 @@ def _closing_qty(order: Order, target: Position | None, qty: Decimal) -> Decimal
     return min(target.qty, qty)
 
 
-def _margin_for(booking: Booking, instrument: Instrument, qty: Decimal, price: Decimal) -> Decimal:
+def _margin_for(booking: Booking, order: Order, qty: Decimal, price: Decimal) -> Decimal:
     if not qty:
         return Decimal(0)
-    rate = tradables.margin_rate(booking.account, instrument, booking.conditions)
-    return margin.required(booking.account, instrument, qty, price, rate, booking.prices)
+    side = Side(order.side)
+    margin.check_shortable(order.instrument, side)
+    return margin.needed(booking.account, booking.conditions, order.instrument, side, qty, price, booking.prices)
 
 
 def _check_free(booking: Booking, order: Order, target: Position | None, closing: Decimal, needed: Decimal) -> None:
     """Refuse a fill whose margin is neither held by its order, nor set free by what it closes, nor free."""
     freed = risk.share(target.margin, closing, target.qty) if target and closing else Decimal(0)
     free = valuation.value(booking.account, booking.prices).free + order.held + freed
-    if needed > free:
-        raise OrderRejected(
-            Reason.MARGIN,
-            needed=needed,
-            available=max(booking.account.currency.round_cash(free), Decimal(0)),
-            currency=booking.account.currency_id,
-        )
+    margin.check_free(booking.account, needed, free)
 
 
 def commission(booking: Booking, instrument: Instrument, fill: Fill) -> Decimal:
@@ -194,9 +189,8 @@ def commission(booking: Booking, instrument: Instrument, fill: Fill) -> Decimal:
     conditions, account = booking.conditions, booking.account
     if conditions.commission_kind == CommissionKind.NONE:
         return Decimal(0)
-    amount = risk.commission(
-        conditions.commission_kind, conditions.commission_rate, fill.qty, fill.price, instrument.contract_size
-    )
+    kind, rate, lot = conditions.commission_kind, conditions.commission_rate, conditions.commission_lot
+    amount = risk.commission(kind, rate, fill.qty, fill.price, instrument.contract_size, lot)
     converted = -booking.prices.convert(-amount, instrument.quote_currency, account.currency_id)
     return account.currency.round_cash(max(converted, conditions.commission_minimum), ROUND_UP)
 

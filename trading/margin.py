@@ -9,10 +9,12 @@ from django.db.models import F, Sum
 
 from accounts.choices import FeeAsset
 from accounts.models import Account, Balance, TradingConditions
+from marketdata.choices import Shortability
 from marketdata.models import Instrument
-from trading import risk, valuation
+from trading import margin_terms, risk, valuation
 from trading.choices import OrderType, Side
 from trading.errors import OrderRejected, Reason
+from trading.margin_terms import MarginTerms
 from trading.models import Order
 from trading.prices import Prices
 
@@ -27,7 +29,10 @@ class Hold:
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """What there is to hold for: a quantity at a price, on one side, and the order it is for, if there is one yet."""
+    """What there is to hold for: a quantity at a price, on one side, and the order it is for, if there is one yet.
+
+    `margin_rate` is None where an asset is held, not margin; else the account's own terms are looked up.
+    """
 
     instrument: Instrument
     side: Side
@@ -56,6 +61,57 @@ def required(
     return account.currency.round_cash(-prices.convert(-amount, instrument.quote_currency, account.currency_id))
 
 
+def needed(
+    account: Account,
+    conditions: TradingConditions,
+    instrument: Instrument,
+    side: Side,
+    qty: Decimal,
+    price: Decimal,
+    prices: Prices,
+    *,
+    resting: bool = False,
+    besides: Order | None = None,
+) -> Decimal:
+    """The margin for opening this quantity, on the terms of the account, in its currency, to the cent.
+
+    By tiers it depends on what is there already: the position of that side, and for an order that is to be placed
+    (`resting`) the other live orders too, each further unit at the rate of the band that it falls in.
+    """
+    terms = margin_terms.of(account, instrument, conditions)
+    there = Decimal(0)
+    if len(terms.bands) > 1:
+        there = value_there(account, instrument, side, price, resting=resting, besides=besides)
+    return on_terms(account, instrument, qty, price, terms, prices, there=there)
+
+
+def on_terms(
+    account: Account,
+    instrument: Instrument,
+    qty: Decimal,
+    price: Decimal,
+    terms: MarginTerms,
+    prices: Prices,
+    *,
+    there: Decimal = Decimal(0),
+) -> Decimal:
+    """The margin of a quantity on these terms, on top of the value that is `there`, in the quote currency."""
+    if terms.contract is not None:
+        amount = -prices.convert(-qty * terms.contract, instrument.quote_currency, account.currency_id)
+        return account.currency.round_cash(amount)
+    if len(terms.bands) == 1:
+        return required(account, instrument, qty, price, terms.rate, prices)
+    rate = prices.rate(instrument.quote_currency, account.currency_id, receives=False)
+    before, added = there * rate, risk.turnover(qty, price, instrument.contract_size) * rate
+    return account.currency.round_cash(risk.banded(before + added, terms.bands) - risk.banded(before, terms.bands))
+
+
+def check_shortable(instrument: Instrument, side: Side) -> None:
+    """Refuse to open a short position in what cannot be borrowed. Raises OrderRejected(NOT_SHORTABLE)."""
+    if side is Side.SELL and instrument.shortability == Shortability.NONE:
+        raise OrderRejected(Reason.NOT_SHORTABLE, symbol=instrument.symbol)
+
+
 def opening_qty(
     account: Account, instrument: Instrument, side: Side, qty: Decimal, *, besides: Order | None = None
 ) -> Decimal:
@@ -81,28 +137,47 @@ def spot_fee(
     conditions: TradingConditions, instrument: Instrument, side: Side, qty: Decimal, price: Decimal
 ) -> tuple[Decimal, str]:
     """The commission of a spot fill, not rounded, and the asset it is charged in."""
-    rate = conditions.commission_rate
-    fee = risk.commission(conditions.commission_kind, rate, qty, price, instrument.contract_size)
+    rate, lot = conditions.commission_rate, conditions.commission_lot
+    fee = risk.commission(conditions.commission_kind, rate, qty, price, instrument.contract_size, lot)
     if conditions.fee_asset == FeeAsset.RECEIVED and side is Side.BUY:
         return max(fee / price, conditions.commission_minimum), instrument.base_currency
     return max(fee, conditions.commission_minimum), instrument.quote_currency
 
 
 def _hold_margin(account: Account, conditions: TradingConditions, need: Need, prices: Prices) -> Hold:
-    assert need.margin_rate is not None
-    qty = opening_qty(account, need.instrument, need.side, need.qty, besides=need.order)
+    instrument, side = need.instrument, need.side
+    qty = opening_qty(account, instrument, side, need.qty, besides=need.order)
     if not qty:
         return Hold(Decimal(0), account.currency_id)
-    needed = required(account, need.instrument, qty, need.price, need.margin_rate, prices)
-    free = valuation.value(account, prices).free + (need.order.held if need.order else 0)
-    if needed > free:
+    check_shortable(instrument, side)
+    amount = needed(account, conditions, instrument, side, qty, need.price, prices, resting=True, besides=need.order)
+    check_free(account, amount, valuation.value(account, prices).free + (need.order.held if need.order else 0))
+    return Hold(amount, account.currency_id)
+
+
+def check_free(account: Account, amount: Decimal, free: Decimal) -> None:
+    """Raise OrderRejected(MARGIN) unless so much is free."""
+    if amount > free:
         raise OrderRejected(
             Reason.MARGIN,
-            needed=needed,
+            needed=amount,
             available=max(account.currency.round_cash(free), Decimal(0)),
             currency=account.currency_id,
         )
-    return Hold(needed, account.currency_id)
+
+
+def value_there(
+    account: Account, instrument: Instrument, side: Side, price: Decimal, *, resting: bool, besides: Order | None
+) -> Decimal:
+    """What is open on this side, at its own prices, and with `resting` what is ordered; in the quote currency."""
+    open_ = account.positions.open().filter(instrument=instrument, side=side).values_list("qty", "avg_price")
+    value = sum((risk.turnover(qty, avg, instrument.contract_size) for qty, avg in open_), Decimal(0))
+    if resting:
+        others = account.orders.live().filter(instrument=instrument, side=side, held__gt=0)
+        for order in others.exclude(pk=besides.pk) if besides else others:
+            at = order.limit_price or order.stop_price or price
+            value += risk.turnover(order.leaves_qty, at, instrument.contract_size)
+    return value
 
 
 def _hold_asset(account: Account, conditions: TradingConditions, need: Need) -> Hold:

@@ -20,12 +20,32 @@ from trading import alarms as _alarms  # noqa: F401 (Django finds an app's model
 from trading import states
 from trading.choices import BracketRole, DurationType, EventKind, OrderType, ParentType, RequestKind, Side
 from trading.errors import Reason, as_texts
+from trading.records import Charge, MarginChange, MarginDecision
 from trading.states import TRANSITIONS, OrderStatus
+from trading.terms import ChargeSchedule, FundingRate, Leverage, MarginTier, SwapTerms
 from trading.venues.choices import VenueRequestKind
 from trading.venues.models import VenueRequest
 
 if TYPE_CHECKING:
     from marketdata.quotes import Quote
+
+
+__all__ = [
+    "Charge",
+    "ChargeSchedule",
+    "Execution",
+    "FundingRate",
+    "GroupInstrument",
+    "Leverage",
+    "MarginChange",
+    "MarginDecision",
+    "MarginTier",
+    "Order",
+    "OrderEvent",
+    "Position",
+    "PositionFill",
+    "SwapTerms",
+]
 
 
 class GroupInstrument(models.Model):
@@ -36,6 +56,24 @@ class GroupInstrument(models.Model):
     margin_rate = NumericField(
         _("margin rate"), null=True, blank=True, help_text=_("Empty: the rate of the group's conditions.")
     )
+    maintenance_rate = NumericField(
+        _("maintenance rate"), null=True, blank=True, help_text=_("Empty: the rate of the group's conditions.")
+    )
+    contract_margin = NumericField(
+        _("margin of a contract"),
+        null=True,
+        blank=True,
+        help_text=_("Futures: an amount in the instrument's currency, instead of a rate."),
+    )
+    contract_maintenance = NumericField(
+        _("maintenance of a contract"), null=True, blank=True, help_text=_("Empty: the margin held.")
+    )
+    max_leverage = models.PositiveIntegerField(
+        _("highest leverage"),
+        null=True,
+        blank=True,
+        help_text=_("Crypto derivatives: what clients may choose. Empty: what the margin rate allows."),
+    )
 
     class Meta:
         verbose_name = _("group's instrument")
@@ -44,6 +82,13 @@ class GroupInstrument(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["group", "instrument"], name="one_instrument_a_group"),
             models.CheckConstraint(condition=Q(margin_rate__gte=0), name="instrument_margin_not_negative"),
+            models.CheckConstraint(
+                condition=(Q(maintenance_rate__gte=0) | Q(maintenance_rate__isnull=True))
+                & (Q(contract_margin__gt=0) | Q(contract_margin__isnull=True))
+                & (Q(contract_maintenance__gt=0) | Q(contract_maintenance__isnull=True))
+                & (Q(max_leverage__gte=1) | Q(max_leverage__isnull=True)),
+                name="instrument_terms_positive",
+            ),
         ]
 
     def __str__(self) -> str:

@@ -163,9 +163,10 @@ def amended(
 
 
 def check_change(
-    order: Order, ticket: Ticket, conditions: TradingConditions, prices: Prices, now: datetime
+    account: Account, order: Order, ticket: Ticket, conditions: TradingConditions, prices: Prices, now: datetime
 ) -> Quote | None:
     """Raise OrderRejected unless the order may become what the ticket says, apart from what it costs."""
+    checks.account(account, order.instrument, ticket, before=order)
     if ticket.qty < order.filled_qty:
         raise OrderRejected(Reason.QTY_BELOW_FILLED, filled_qty=order.filled_qty)
     if order.triggered_at and ticket.stop_price != order.stop_price:

@@ -104,7 +104,7 @@ def _check(booking: Booking, tradable: Tradable, ticket: Ticket, order: Order | 
     account, now = booking.account, booking.at
     leaves = ticket.qty
     if order:
-        seen = orders.check_change(order, ticket, booking.conditions, booking.prices, now)
+        seen = orders.check_change(account, order, ticket, booking.conditions, booking.prices, now)
         leaves -= order.filled_qty
     else:
         seen = orders.check(account, tradable, ticket, booking.conditions, booking.prices, now)

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import cached_property
 
-from marketdata import quotes
+from marketdata import quality
 from marketdata.choices import SymbolType
 from marketdata.models import Instrument
 from marketdata.quotes import Quote
@@ -22,14 +22,18 @@ class Prices:
 
     def __init__(self, symbols: Iterable[str] = ()) -> None:
         self._quotes: dict[str, Quote | None] = {}
+        self._bad: set[str] = set()
+        self._rates: dict[tuple[str, str, bool], Decimal] = {}
         self.load(symbols)
 
     def load(self, symbols: Iterable[str]) -> None:
         """Read these quotes now, in one go, unless they are here already."""
         missing = [symbol for symbol in symbols if symbol not in self._quotes]
-        found = quotes.latest(missing)
+        found = quality.latest(missing)
         for symbol in missing:
-            self._quotes[symbol] = found.get(symbol)
+            self._quotes[symbol], defect = found.get(symbol, (None, None))
+            if defect:
+                self._bad.add(symbol)
 
     def quote(self, symbol: str) -> Quote | None:
         """The symbol's quote, however old; None when it has none."""
@@ -37,9 +41,14 @@ class Prices:
             self.load([symbol])
         return self._quotes[symbol]
 
-    def fresh(self, symbol: str, *, now: datetime, max_age_seconds: int) -> Quote:
-        """The symbol's quote, fit to trade on. Raises OrderRejected(NO_PRICE) when it is missing or too old."""
+    def sound(self, symbol: str) -> Quote | None:
+        """The symbol's quote, however old, unless it is a bad one: crossed, zero, or a jump that nothing confirmed."""
         quote = self.quote(symbol)
+        return None if symbol in self._bad else quote
+
+    def fresh(self, symbol: str, *, now: datetime, max_age_seconds: int) -> Quote:
+        """The symbol's quote, fit to trade on. Raises OrderRejected(NO_PRICE) when it is missing, bad or too old."""
+        quote = self.sound(symbol)
         if quote is None or now - quote.time > timedelta(seconds=max_age_seconds):
             raise OrderRejected(Reason.NO_PRICE, symbol=symbol)
         return quote
@@ -56,6 +65,12 @@ class Prices:
         """Units of `target` for one of `source`, at the side for receiving or for paying."""
         if source == target:
             return Decimal(1)
+        key = (source, target, receives)
+        if key not in self._rates:
+            self._rates[key] = self._find_rate(source, target, receives=receives)
+        return self._rates[key]
+
+    def _find_rate(self, source: str, target: str, *, receives: bool) -> Decimal:
         rates = {source: Decimal(1)}
         frontier = [source]
         for _hop in range(MAX_HOPS):
@@ -75,8 +90,8 @@ class Prices:
 
     def _step(self, pair: Instrument, source: str, *, receives: bool) -> Decimal | None:
         """The rate over one pair, from its base or from its quote currency."""
-        quote = self.quote(pair.symbol)
-        if quote is None or quote.bid <= 0 or quote.ask <= 0:
+        quote = self.sound(pair.symbol)
+        if quote is None:
             return None
         if pair.base_currency == source:
             return quote.bid if receives else quote.ask

@@ -24,5 +24,5 @@ def load(stored: dict[str, Any]) -> Quote:
 def of(order: Order, prices: Prices, now: datetime, max_age_seconds: int) -> Quote | None:
     """The book that triggered the order while it is fresh, else the latest one; None when that is stale or missing."""
     oldest = now - timedelta(seconds=max_age_seconds)
-    candidates = [load(order.book) if order.book else None, prices.quote(order.instrument.symbol)]
+    candidates = [load(order.book) if order.book else None, prices.sound(order.instrument.symbol)]
     return next((quote for quote in candidates if quote and quote.time >= oldest), None)

@@ -14,7 +14,7 @@ from django.db.models import F
 from django.db.models.functions import Mod
 from django.utils import timezone
 
-from trading import confirmations, dispatch, expiry, orders, reconciliation
+from trading import charges, confirmations, dispatch, expiry, orders, reconciliation
 from trading.models import Order
 from trading.venues import sweeper
 
@@ -53,14 +53,32 @@ def sweep() -> int:
 
 
 @shared_task
+def charge_swaps() -> int:
+    """Book the swaps that are due. Running twice, or side by side, is harmless."""
+    return charges.charge_swaps()
+
+
+@shared_task
+def charge_funding() -> int:
+    """Book the funding that is due. Running twice, or side by side, is harmless."""
+    return charges.charge_funding()
+
+
+@shared_task
 def expire() -> int:
     """Cancel the orders that are no longer good, account by account, and say how many. Running twice is harmless."""
     ended = 0
-    while due := _due():
+    done: set[int] = set()
+    while due := _due(besides=done):
         for account_id, rows in groupby(due, key=itemgetter(0)):
-            ended += expiry.expire(account_id, {order_id for _account, order_id in rows})
-        if len(due) < BATCH:
-            break
+            order_ids = {order_id for _account, order_id in rows}
+            done |= order_ids
+            try:
+                ended += expiry.expire(account_id, order_ids)
+            except OperationalError:
+                raise  # the database is away; they are due at the next run too
+            except Exception:
+                log.exception("orders %s could not be ended", sorted(order_ids))
     return ended
 
 
@@ -82,10 +100,10 @@ def reconcile() -> int:
     return reconciliation.run()
 
 
-def _due() -> list[tuple[int, int]]:
+def _due(*, besides: set[int]) -> list[tuple[int, int]]:
     """The next orders to expire, the longest overdue first, together by account."""
-    oldest = Order.objects.due(timezone.now()).order_by("expires_at").values_list("account_id", "pk")[:BATCH]
-    return sorted(oldest)
+    oldest = Order.objects.due(timezone.now()).exclude(pk__in=besides).order_by("expires_at")
+    return sorted(oldest.values_list("account_id", "pk")[:BATCH])
 
 
 def _waiting(shard: int, *, besides: set[int]) -> list[tuple[int, int]]:

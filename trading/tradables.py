@@ -7,23 +7,29 @@ from decimal import Decimal
 
 from accounts.models import Account, TradingConditions
 from marketdata.models import Instrument
+from trading import margin_terms
 from trading.errors import OrderRejected, Reason
 from trading.models import GroupInstrument
 
 
 @dataclass(frozen=True, slots=True)
 class Tradable:
-    """An instrument as one group trades it. `margin_rate` is None where nothing is held on margin (spot)."""
+    """An instrument as one account trades it. `margin_rate` is None where nothing is held on margin (spot).
+
+    Where `contract_margin` is given, it is what each contract needs, in the instrument's currency, whatever the rate.
+    """
 
     instrument: Instrument
     margin_rate: Decimal | None
+    contract_margin: Decimal | None = None
 
 
 def of_account(account: Account) -> list[Tradable]:
     """All instruments of the account's group, by symbol."""
     conditions = account.group.conditions_at()
     rows = GroupInstrument.objects.filter(group=account.group_id).select_related("instrument")
-    return [_tradable(account, conditions, row) for row in rows.order_by("instrument__symbol")]
+    chosen = margin_terms.leverages(account)
+    return [_tradable(account, conditions, row, chosen) for row in rows.order_by("instrument__symbol")]
 
 
 def find(account: Account, symbol: str) -> Tradable:
@@ -35,19 +41,18 @@ def find(account: Account, symbol: str) -> Tradable:
     )
     if row is None:
         raise OrderRejected(Reason.UNKNOWN_INSTRUMENT, symbol=symbol)
-    return _tradable(account, account.group.conditions_at(), row)
+    return _tradable(account, account.group.conditions_at(), row, margin_terms.leverages(account))
 
 
 def margin_rate(account: Account, instrument: Instrument, conditions: TradingConditions) -> Decimal:
-    """The instrument's own rate in the group, else that of the conditions, also when it is no longer offered."""
-    own = GroupInstrument.objects.filter(group=account.group_id, instrument=instrument).values_list(
-        "margin_rate", flat=True
-    )
-    return next((rate for rate in own if rate is not None), conditions.margin_rate)
+    """That of the leverage chosen, else the instrument's own in the group, else that of the conditions."""
+    return margin_terms.of(account, instrument, conditions).rate
 
 
-def _tradable(account: Account, conditions: TradingConditions, row: GroupInstrument) -> Tradable:
+def _tradable(
+    account: Account, conditions: TradingConditions, row: GroupInstrument, leverages: dict[int, int]
+) -> Tradable:
     if not account.profile.has_positions:
         return Tradable(row.instrument, None)
-    own = row.margin_rate
-    return Tradable(row.instrument, conditions.margin_rate if own is None else own)
+    chosen = margin_terms.leverage_rate(leverages.get(row.instrument_id))
+    return Tradable(row.instrument, chosen or margin_terms.own_rate(row, conditions), row.contract_margin)

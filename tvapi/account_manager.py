@@ -5,7 +5,7 @@ A column is described once, title and value together: configuration and `/state`
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -15,8 +15,9 @@ from django.utils.functional import Promise
 from django.utils.translation import get_language, to_locale
 from django.utils.translation import gettext_lazy as _
 
-from accounts.choices import Profile
+from accounts.choices import Profile, TransferKind
 from accounts.models import Account, Currency
+from trading import levels
 from trading.valuation import AccountValue, SpotValue
 
 UNKNOWN = "—"
@@ -24,7 +25,11 @@ UNKNOWN = "—"
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """An account's figures in its currency. `used` is the margin of positions, `held` that of orders."""
+    """An account's figures in its currency. `used` is the margin of positions, `held` that of orders.
+
+    `kept` is the margin that must be kept (maintenance), and `level` equity as a percentage of it. `financing` is what
+    swaps and funding came to so far, `commission` what was paid (below zero).
+    """
 
     currency: Currency
     balance: Decimal
@@ -32,6 +37,10 @@ class Figures:
     used: Decimal = Decimal(0)
     held: Decimal = Decimal(0)
     btc_value: Decimal | None = None
+    kept: Decimal = Decimal(0)
+    level: Decimal | None = None
+    financing: Decimal = Decimal(0)
+    commission: Decimal = Decimal(0)
 
     @property
     def equity(self) -> Decimal:
@@ -51,13 +60,20 @@ class Column:
     text: Callable[[Figures], str]
 
 
-def of_margin(account: Account, value: AccountValue) -> Figures:
+def of_margin(
+    account: Account, value: AccountValue, kept: levels.Figures, totals: Mapping[TransferKind, Decimal]
+) -> Figures:
+    """`kept` are the figures of the margin level, `totals` what movements of each kind came to."""
     return Figures(
         currency=account.currency,
         balance=value.balance,
         unrealized_pl=value.unrealized_pl,
         used=value.margin,
         held=value.held,
+        kept=kept.margin,
+        level=kept.level,
+        financing=totals.get(TransferKind.SWAP, Decimal(0)) + totals.get(TransferKind.FUNDING, Decimal(0)),
+        commission=totals.get(TransferKind.COMMISSION, Decimal(0)),
     )
 
 
@@ -74,15 +90,15 @@ def of_spot(account: Account, assets: Sequence[SpotValue]) -> Figures:
 
 def configuration(profile: Profile) -> dict[str, object]:
     """`accountSummaryRow` and `accountManager`, as `/config` and the `ui` of an account have them."""
-    row, table = _ROWS[profile.has_positions], _TABLES[profile.has_positions]
     return {
-        "accountSummaryRow": [{"id": column.id, "title": column.title} for column in row],
+        "accountSummaryRow": [{"id": column.id, "title": column.title} for column in _row(profile)],
         "accountManager": [
             {
-                "id": "accountSummary",
-                "title": _("Account summary"),
-                "columns": [{"id": column.id, "title": column.title, "alignment": "right"} for column in table],
+                "id": table.id,
+                "title": table.title,
+                "columns": [{"id": column.id, "title": column.title, "alignment": "right"} for column in table.columns],
             }
+            for table in _tables(profile)
         ],
     }
 
@@ -90,8 +106,8 @@ def configuration(profile: Profile) -> dict[str, object]:
 def cells(profile: Profile, figures: Figures) -> dict[str, object]:
     """`accountSummaryRowData` and `amData` of `/state`, formatted for the language of the moment."""
     return {
-        "accountSummaryRowData": [column.text(figures) for column in _ROWS[profile.has_positions]],
-        "amData": [[[column.text(figures) for column in _TABLES[profile.has_positions]]]],
+        "accountSummaryRowData": [column.text(figures) for column in _row(profile)],
+        "amData": [[[column.text(figures) for column in table.columns]] for table in _tables(profile)],
     }
 
 
@@ -106,10 +122,10 @@ def _money(value: Callable[[Figures], Decimal]) -> Callable[[Figures], str]:
 
 
 def _margin_level(figures: Figures) -> str:
-    """Equity for each part of used margin; nothing to say without positions."""
-    if not figures.used:
+    """Equity for each part of the margin to be kept; nothing to say without positions."""
+    if figures.level is None:
         return UNKNOWN
-    return format_percent(figures.equity / figures.used, format="#,##0.00%", locale=_locale())
+    return format_percent(figures.level / 100, format="#,##0.00%", locale=_locale())
 
 
 def _btc(figures: Figures) -> str:
@@ -135,12 +151,38 @@ _LEVEL = Column("marginLevel", _("Margin level"), _margin_level)
 _WORTH = Column("value", _("Value of assets"), _money(lambda figures: figures.balance))
 _WORTH_BTC = Column("btcValue", _("Value in BTC"), _btc)
 
-# By whether the profile has positions. On narrow screens a row loses items from its front (CFG-6): the vital are last.
-_ROWS: dict[bool, Sequence[Column]] = {
-    True: (_LEVEL, _USED, _FREE, _PROFIT, _BALANCE, _EQUITY),
-    False: (_WORTH_BTC, _WORTH),
-}
-_TABLES: dict[bool, Sequence[Column]] = {
-    True: (_BALANCE, _PROFIT, _EQUITY, _USED, _HELD, _FREE, _LEVEL),
-    False: (_WORTH, _WORTH_BTC),
-}
+_KEPT = Column("maintenanceMargin", _("Maintenance margin"), _money(lambda figures: figures.kept))
+_SWAPS = Column("swaps", _("Swaps"), _money(lambda figures: figures.financing))
+_FUNDING = Column("funding", _("Funding"), _money(lambda figures: figures.financing))
+_COMMISSION = Column("commission", _("Commission"), _money(lambda figures: figures.commission))
+
+_SUMMARY = (_BALANCE, _PROFIT, _EQUITY, _USED, _HELD, _FREE, _KEPT, _LEVEL)
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    id: str
+    title: Promise
+    columns: Sequence[Column]
+
+
+def _row(profile: Profile) -> Sequence[Column]:
+    """On narrow screens a row loses items from its front (CFG-6): the vital are last."""
+    if not profile.has_positions:
+        return (_WORTH_BTC, _WORTH)
+    return (_LEVEL, _USED, _FREE, _PROFIT, _BALANCE, _EQUITY)
+
+
+def _tables(profile: Profile) -> Sequence[Table]:
+    """The summary, and for accounts with margin what trading and holding cost so far."""
+    title = _("Account summary")
+    match profile:
+        case Profile.SPOT:
+            return (Table("accountSummary", title, (_WORTH, _WORTH_BTC)),)
+        case Profile.PERPETUAL:
+            costs: Sequence[Column] = (_COMMISSION, _FUNDING)
+        case Profile.EXCHANGE:
+            costs = (_COMMISSION,)
+        case _:
+            costs = (_COMMISSION, _SWAPS)
+    return (Table("accountSummary", title, _SUMMARY), Table("costs", _("Costs"), costs))

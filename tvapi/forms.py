@@ -242,6 +242,18 @@ class ConfirmQuery(serializers.Serializer):
     confirmId = TextField(max_length=CONFIRM_ID_LENGTH, required=False)
 
 
+class GetLeverageForm(serializers.Serializer):
+    """What the leverage dialog is opened for; the side and the type do not matter to ours (LEV-1, LEV-4)."""
+
+    instrument = SymbolField()
+    side = ChoiceField(Side.values)
+    orderType = ChoiceField([*dict.fromkeys([*OrderType.values, "stoplimit"])])
+
+
+class LeverageForm(GetLeverageForm):
+    leverage = NumberField(positive=True)
+
+
 class RequestQuery(serializers.Serializer):
     requestId = TextField(max_length=REQUEST_ID_LENGTH, required=False)
 

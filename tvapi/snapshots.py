@@ -10,10 +10,12 @@ from django.conf import settings
 from django.db.models import QuerySet
 from django.utils import timezone
 
+from accounts import statements
 from accounts.models import Account
 from marketdata.models import Instrument
-from trading import valuation
+from trading import exposure, valuation
 from trading.models import Order, Position
+from trading.prices import Prices
 from trading.sessions_of import LONGEST_CLOSURE_DAYS, ROUND_THE_CLOCK, session_start
 from tvapi import account_manager, wire
 from tvapi.account_manager import Figures
@@ -54,9 +56,11 @@ def _of_session(account: Account) -> list[Order]:
     for instrument in Instrument.objects.filter(pk__in=ended):
         starts[instrument.pk] = session_start(instrument, now)
     earliest = min([*starts.values(), now - ROUND_THE_CLOCK])
-    found = account.orders.of_session(earliest).select_related("instrument").order_by("-pk")
+    found = account.orders.of_session(earliest).select_related("instrument").prefetch_related("executions")
     return [
-        each for each in found if each.final_at is None or each.final_at >= starts.get(each.instrument_id, earliest)
+        each
+        for each in found.order_by("-pk")
+        if each.final_at is None or each.final_at >= starts.get(each.instrument_id, earliest)
     ]
 
 
@@ -66,6 +70,8 @@ def _just_closed(account: Account) -> QuerySet[Position]:
 
 
 def _figures(account: Account) -> Figures:
-    if account.profile.has_positions:
-        return account_manager.of_margin(account, valuation.value(account))
-    return account_manager.of_spot(account, valuation.spot(account))
+    if not account.profile.has_positions:
+        return account_manager.of_spot(account, valuation.spot(account))
+    prices = Prices()
+    value = valuation.value(account, prices)
+    return account_manager.of_margin(account, value, exposure.shown(account, value, prices), statements.totals(account))

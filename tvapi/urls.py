@@ -1,7 +1,7 @@
 from django.urls import URLPattern, path, register_converter
 from django.urls.converters import StringConverter
 
-from tvapi.views import accounts, authorization, data, fallback, orders, positions, prices
+from tvapi.views import accounts, authorization, data, fallback, leverage, orders, positions, prices
 
 
 class AnythingConverter(StringConverter):
@@ -30,6 +30,9 @@ urlpatterns: list[URLPattern] = [
     path("accounts/<any:account_id>/ordersHistory", orders.OrdersHistoryView.as_view()),
     path("accounts/<any:account_id>/positions", positions.PositionsView.as_view()),
     path("accounts/<any:account_id>/executions", positions.ExecutionsView.as_view()),
+    path("accounts/<any:account_id>/getLeverage", leverage.GetLeverageView.as_view()),
+    path("accounts/<any:account_id>/previewLeverage", leverage.PreviewLeverageView.as_view()),
+    path("accounts/<any:account_id>/setLeverage", leverage.SetLeverageView.as_view()),
     path("quotes", prices.QuotesView.as_view()),
     path("depth", prices.DepthView.as_view()),
     path("mapping", data.MappingView.as_view()),

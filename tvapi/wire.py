@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from decimal import Decimal
@@ -29,6 +30,7 @@ from tvapi import account_manager
 
 # CFG-2, in milliseconds. We send them although they are the defaults, which the sources disagree on (DIS-5).
 PULLING_INTERVAL = {"quotes": 500, "orders": 500, "positions": 1000, "accountManager": 500, "balances": 1000}
+COMMISSION = {"id": "commission", "title": _("Commission"), "alignment": "right"}  # CFG-8
 WITH_DEPTH = frozenset({Profile.SPOT, Profile.PERPETUAL, Profile.EXCHANGE})
 
 
@@ -40,10 +42,12 @@ def seconds(at: datetime) -> int:
 
 
 def config() -> dict[str, Any]:
-    """For all accounts; a spot account replaces its account manager (CFG-1)."""
+    """For all accounts; those of other profiles than FX/CFD replace its account manager (CFG-1)."""
     return {
         **account_manager.configuration(Profile.FX_NETTING),
         "durations": [_duration(duration) for duration in DurationType],
+        "orderCustomFields": [COMMISSION],
+        "orderHistoryCustomFields": [COMMISSION],
         "pullingInterval": PULLING_INTERVAL,
     }
 
@@ -74,7 +78,7 @@ def account(account: Account, conditions: TradingConditions) -> dict[str, Any]:
     }
     if account.currency.sign:
         wire["currencySign"] = account.currency.sign
-    if not account.profile.has_positions:
+    if account.profile not in (Profile.FX_NETTING, Profile.FX_HEDGING):
         wire["ui"] = account_manager.configuration(account.profile)
     return wire
 
@@ -107,10 +111,14 @@ def flags(profile: Profile, conditions: TradingConditions) -> dict[str, bool]:
         "supportModifyOrderPreview": True,
         "supportTrackLatency": True,
         "supportOrdersHistory": True,
+        "supportOrderCustomFields": True,
+        "supportOrderHistoryCustomFields": True,
         "supportExecutions": True,
         "supportDOM": depth,
         "supportLevel2Data": depth,
         "supportCustomAccountSummaryRow": True,
+        "supportLeverage": profile is Profile.PERPETUAL,
+        "supportLeverageButton": profile is Profile.PERPETUAL,
         "supportLogout": True,
     }
 
@@ -118,7 +126,8 @@ def flags(profile: Profile, conditions: TradingConditions) -> dict[str, bool]:
 def instrument(tradable: Tradable, pip_value: Decimal) -> dict[str, Any]:
     """`pip_value` is in the account's currency (INS-2). Quantities are in units: there is no `lotSize`.
 
-    Needed margin is quantity × price × `marginRate`, so the rate has the contract size in it.
+    Needed margin is quantity × price × `marginRate`, so the rate has the contract size in it. Where each contract needs
+    an amount of its own there is no such rate.
     """
     of = tradable.instrument
     wire: dict[str, Any] = {
@@ -134,7 +143,7 @@ def instrument(tradable: Tradable, pip_value: Decimal) -> dict[str, Any]:
     }
     if of.type == SymbolType.CRYPTO and of.base_currency:
         wire |= {"baseCurrency": of.base_currency, "quoteCurrency": of.quote_currency}
-    if tradable.margin_rate is not None:
+    if tradable.margin_rate is not None and tradable.contract_margin is None:
         wire["marginRate"] = tradable.margin_rate * of.contract_size
     return wire
 
@@ -159,7 +168,7 @@ def balance(asset: SpotValue) -> dict[str, Any]:
 
 
 def order(order: Order) -> dict[str, Any]:
-    """An order, live or of the past. Prices that its type does not have are left out (ORD-10)."""
+    """An order, live or of the past; its executions are at hand. Prices it does not have are left out (ORD-10)."""
     wire: dict[str, Any] = {
         "id": str(order.pk),
         "instrument": order.instrument.symbol,
@@ -186,10 +195,20 @@ def order(order: Order) -> dict[str, Any]:
         wire["parentType"] = order.parent_type
     if order.trailing_pips is not None:
         wire |= {"isTrailingStop": True, "trailingStopPips": order.trailing_pips}
+    if order.filled_qty and (commission := _commission(order)):
+        wire["customFields"] = [{"id": COMMISSION["id"], "value": commission}]
     if order.reason:
         kind = "error" if order.status == OrderStatus.REJECTED else "warning"
         wire["message"] = {"type": kind, "text": sentence(order.reason, order.reason_details)}
     return wire
+
+
+def _commission(order: Order) -> str:
+    """What was charged for it so far, nothing when nothing was."""
+    charged: dict[str, Decimal] = defaultdict(Decimal)
+    for execution in order.executions.all():
+        charged[execution.commission_currency_id] += execution.commission
+    return ", ".join(account_manager.amount(total, currency) for currency, total in charged.items() if total)
 
 
 def preview(of: Preview) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from marketdata import corrections, metrics
 from marketdata.choices import FeedState, Resolution
 from marketdata.chunks import Bar, unix
 from marketdata.models import (
+    BadQuotes,
     BarChunk,
     BarCorrection,
     FeedRoute,
@@ -211,3 +212,16 @@ class NoticeAdmin(ReadOnlyAdmin):
     @admin.action(description=_("TradingView was told of the selected"), permissions=["tell"])
     def mark_as_told(self, request: HttpRequest, queryset: models.QuerySet[Notice]) -> None:
         queryset.filter(told_at=None).update(told_at=timezone.now(), told_by=request.user)
+
+
+@admin.register(BadQuotes)
+class BadQuotesAdmin(LogAdmin):
+    """Ticks that triggered nothing and filled nothing, by day and by what was wrong with them."""
+
+    list_display = ("id", "day", "instrument", "defect", "count", "last_bid", "last_ask", "last_at")
+    list_select_related = ("instrument",)
+    list_filter = ("defect",)
+    fields = (("instrument", "day"), ("defect", "count"), ("last_bid", "last_ask", "last_at"))
+    search_lookup = "instrument__symbol"
+    search_help_text = _("Symbol")
+    empty_text = _("Every tick so far was fit to trade on.")

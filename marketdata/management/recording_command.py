@@ -15,7 +15,8 @@ from django.utils.translation import gettext as _
 from tqdm import tqdm
 
 from marketdata.models import Instrument
-from marketdata.recordings import Fault, Recording, UnreadableFile, count_rows
+from marketdata.recording_text import UnreadableFile
+from marketdata.recordings import BarFormat, Fault, Recording, TickFormat, count_rows
 
 FAULTS_SHOWN = 100
 
@@ -49,6 +50,11 @@ class FileCommand(BaseCommand):
         with self.refusing_unreadable_files():
             total = count_rows(options["file"]) if shown else None
         return iter(tqdm(rows, total=total, unit=" rows", disable=not shown, file=sys.stderr))
+
+    def counter(self, options: dict[str, Any]) -> tqdm[Any]:
+        """A bar on standard error that is told how many rows were gone through."""
+        shown = options["progress"] or sys.stderr.isatty()
+        return tqdm(total=count_rows(options["file"]) if shown else None, unit=" rows", disable=not shown)
 
     def sound(self, rows: Iterable[Row | Fault], *, strict: bool) -> Iterator[Row]:
         """The rows but the malformed ones, see `report`."""
@@ -84,13 +90,20 @@ class RecordingCommand(FileCommand):
         super().add_arguments(parser)
         parser.add_argument("--symbol", required=True)
         parser.add_argument("--date", type=_date, metavar="YYYY-MM-DD", help="the day of the rows")
+        parser.add_argument(
+            "--columns",
+            metavar="NAME=COLUMN,…",
+            help="for csv: which column is which, by its name in the header or its number from 1",
+        )
 
-    def recording(self, options: dict[str, Any], *, needs_date: bool) -> Recording:
+    def recording(self, options: dict[str, Any], form: BarFormat | TickFormat) -> Recording:
         instrument = Instrument.objects.filter(symbol=options["symbol"]).first()
         if instrument is None:
             raise CommandError(_("There is no instrument %(symbol)s.") % {"symbol": options["symbol"]})
-        if options["date"] is None and needs_date:
+        if options["date"] is None and not form.dated:
             raise CommandError(
                 _("Rows of %(format)s have only a time of day: give their --date.") % {"format": options["format"]}
             )
-        return Recording(instrument, options["date"] or date.min)
+        with self.refusing_unreadable_files():
+            layout = form.layout(options["file"], options["columns"]) if form.layout else None
+        return Recording(instrument, options["date"] or date.min, layout)

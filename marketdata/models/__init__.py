@@ -1,7 +1,7 @@
 """Instruments, their groups and mappings, and the bars made of their prices."""
 
 from marketdata.models.bars import BarChunk, BarCorrection, LogPosition, Notice, OpenBar, StreamComparison
-from marketdata.models.feeds import FeedRoute, FeedSource
+from marketdata.models.feeds import BadQuotes, FeedRoute, FeedSource
 from marketdata.models.instruments import GROUP_PATTERN, SYMBOL_PATTERN, Holiday, Instrument, SymbolGroup
 from marketdata.models.mappings import FULL_NAME_PATTERN, SymbolMapping
 
@@ -9,6 +9,7 @@ __all__ = [
     "FULL_NAME_PATTERN",
     "GROUP_PATTERN",
     "SYMBOL_PATTERN",
+    "BadQuotes",
     "BarChunk",
     "BarCorrection",
     "FeedRoute",

@@ -1,4 +1,4 @@
-"""Where prices come from: sources, and which of them each instrument listens to, in which order."""
+"""Where prices come from: sources, which of them each instrument listens to, and what was wrong with their ticks."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from django.core.validators import MinValueValidator, RegexValidator
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
-from marketdata.choices import FeedKind, FeedState
+from backoffice.fields import NumericField
+from marketdata.choices import Defect, FeedKind, FeedState
 from marketdata.models.instruments import Instrument
 
 
@@ -69,3 +70,24 @@ class FeedRoute(models.Model):
 
     def __str__(self) -> str:
         return f"{self.instrument} ← {self.source}"
+
+
+class BadQuotes(models.Model):
+    """How many ticks of an instrument were not traded on in a UTC day, by what was wrong with them."""
+
+    instrument = models.ForeignKey(Instrument, models.CASCADE, related_name="bad_quotes", verbose_name=_("instrument"))
+    day = models.DateField(_("day"))
+    defect = models.CharField(_("defect"), max_length=8, choices=Defect)
+    count = models.PositiveBigIntegerField(_("ticks"))
+    last_bid = NumericField(_("last bid"))
+    last_ask = NumericField(_("last ask"))
+    last_at = models.DateTimeField(_("last seen"))
+
+    class Meta:
+        verbose_name = _("bad quotes")
+        verbose_name_plural = _("bad quotes")
+        ordering = ["-day", "instrument"]
+        constraints = [models.UniqueConstraint(fields=["instrument", "day", "defect"], name="one_count_a_defect")]
+
+    def __str__(self) -> str:
+        return f"{self.instrument} {self.day} {self.defect}: {self.count}"

@@ -1,7 +1,7 @@
 """Races on real Postgres, in threads. Each was seen to fail with its guard taken out."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from decimal import Decimal
@@ -12,13 +12,24 @@ from django.db import connection
 from django.utils import timezone
 
 from accounts.choices import Profile
-from accounts.models import Account, Balance
+from accounts.models import Account, Balance, Transfer
 from tests import factories
 from tests.trading import desk
-from trading import books, confirmations, expiry, orders, positions, triggers
+from trading import (
+    books,
+    charges,
+    confirmations,
+    expiry,
+    leverage,
+    liquidation,
+    orders,
+    positions,
+    triggers,
+    valuation,
+)
 from trading.choices import OrderType, Side
 from trading.errors import OrderRejected, Reason
-from trading.models import Execution, Order
+from trading.models import ChargeSchedule, Execution, Order, SwapTerms
 from trading.states import OrderStatus
 from trading.tickets import Brackets, Ticket
 from trading.triggers import Move, Touch
@@ -48,6 +59,11 @@ def together(*calls: Callable[[], object]) -> list[object]:
 
     with ThreadPoolExecutor(len(calls)) as pool:
         return list(pool.map(run, calls))
+
+
+def each_in_turn(calls: Iterable[Callable[[], object]]) -> None:
+    for call in calls:
+        call()
 
 
 def buy(account: Account, request_id: str, qty: str = "1000", symbol: str = "EURUSD") -> Callable[[], Order]:
@@ -244,12 +260,12 @@ def test_engine_worker_and_client_on_one_pair_do_not_deadlock() -> None:
     pairs = [bracketed(account, "1000", sl="1.08", tp="1.12", trail="50") for _ in range(5)]
     legs = [leg for order in pairs for leg in order.brackets.order_by("-pk")]
     book = desk.quote_at("EURUSD", "1.1300")
-    held = [position.pk for position in account.positions.open()]
+    held, wanted = [position.pk for position in account.positions.open()], Brackets(take_profit=D("1.2"))
     results = together(
         lambda: triggers.trigger({leg.pk: Touch(book) for leg in legs}),
         lambda: triggers.ratchet({leg.pk: Move(D("1.11"), 10**13) for leg in legs}),
-        lambda: [orders.work(account.pk, leg.pk) for leg in reversed(legs)],
-        lambda: [positions.protect(account.pk, pk, Brackets(take_profit=D("1.2"))) for pk in held],
+        partial(each_in_turn, [partial(orders.work, account.pk, leg.pk) for leg in reversed(legs)]),
+        partial(each_in_turn, [partial(positions.protect, account.pk, pk, wanted) for pk in held]),
     )
     assert not [result for result in results if isinstance(result, Exception) and not isinstance(result, OrderRejected)]
     desk.drain(account)
@@ -269,3 +285,76 @@ def test_expiry_and_a_fill_at_once_end_the_order_once() -> None:
     assert not [result for result in results if isinstance(result, Exception)]
     order.refresh_from_db()
     assert (order.status, order.events.filter(kind="cancelled").count()) == (OrderStatus.CANCELLED, 1)
+
+
+def short_of_margin() -> Account:
+    """Two positions whose losses took the account below its stop-out."""
+    factories.quote("EURUSD", "1.1", "1.1")
+    factories.quote("GBPUSD", "1.3", "1.3")
+    account = factories.account(symbols=["EURUSD", "GBPUSD"], deposits={"USD": D(5000)})
+    desk.fill(account, "buy", "200000")
+    desk.fill(account, "buy", "10000", "GBPUSD")
+    factories.quote("EURUSD", "1.085", "1.085")
+    return account
+
+
+def test_four_watches_close_the_worst_position_once() -> None:
+    account = short_of_margin()
+    results = together(*[partial(liquidation.review, account.pk)] * 4)
+    assert not [result for result in results if isinstance(result, Exception)]
+    assert [decision.kind for decision in account.margin_decisions.all()] == ["close"]
+    assert account.orders.exclude(closes=None).count() == 1
+
+
+def test_a_stop_out_and_the_clients_own_close_close_the_position_once() -> None:
+    for number in range(4):
+        account = short_of_margin()
+        worst = account.positions.get(instrument__symbol="EURUSD")
+        results = together(
+            partial(liquidation.review, account.pk),
+            partial(positions.close, account.pk, worst.pk, request_id=f"mine-{number}"),
+        )
+        assert not [each for each in results if isinstance(each, Exception) and not isinstance(each, OrderRejected)]
+        desk.drain(account)
+        worst.refresh_from_db()
+        assert (worst.qty, worst.fills.filter(is_close=True).count()) == (D(0), 1)
+        assert account.positions.open().count() == 1
+
+
+def test_a_stop_out_and_a_new_order_leave_no_order_behind() -> None:
+    account = short_of_margin()
+    ticket = Ticket("GBPUSD", Side.SELL, OrderType.LIMIT, D(5000), limit_price=D("1.4"))
+    together(
+        partial(liquidation.review, account.pk),
+        partial(orders.place, account.pk, ticket, request_id="resting"),
+        partial(liquidation.review, account.pk),
+    )
+    for _ in range(3):
+        liquidation.review(account.pk)
+        desk.drain(account)
+    assert [decision.kind for decision in account.margin_decisions.order_by("pk")][-1] == "restored"
+    assert account.margin_decisions.filter(kind="close").count() == 1
+
+
+def test_a_charge_is_booked_once_by_two_workers() -> None:
+    factories.quote("EURUSD", "1.1", "1.1")
+    account = factories.account()
+    desk.fill(account, "buy", "100000")
+    SwapTerms.objects.create(instrument=factories.instrument("EURUSD"), long=D(-5), short=D(1), triple_day=4)
+    due = charges.next_rollover(timezone.now())
+    ChargeSchedule.objects.create(kind="swap", due_at=due)
+    booked = together(*[partial(charges.charge_swaps, due)] * 3)
+    assert sum(each for each in booked if isinstance(each, int)) == 1
+    assert Transfer.objects.filter(kind="swap").count() == 1
+
+
+def test_leverage_and_an_order_cannot_both_take_the_last_margin() -> None:
+    factories.quote("BTCUSDT.P", "60000", "60000", size="100")
+    group = factories.group(Profile.PERPETUAL, symbols=["BTCUSDT.P"], margin_rate=D("0.1"))
+    account = factories.account(of_group=group, base="USDT", deposits={"USDT": D(10_000)})
+    desk.fill(account, "buy", "0.5", "BTCUSDT.P")  # holds 3,000; at 4:1 7,500
+    together(
+        partial(leverage.choose, account.pk, "BTCUSDT.P", D(4)),
+        buy(account, "more", "0.9", "BTCUSDT.P"),  # 5,400, at 4:1 13,500
+    )
+    assert valuation.value(Account.objects.get(pk=account.pk)).free >= 0

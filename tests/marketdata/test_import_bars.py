@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from django.core.management import CommandError, call_command
 
-from marketdata import bars
+from marketdata import bars, deep_import
 from marketdata.models import BarChunk
 from tests import factories
 
@@ -295,7 +295,9 @@ def test_a_file_that_cannot_be_read_is_refused_and_nothing_written(
 
 def test_a_csv_without_its_header_is_refused(rows: Rows) -> None:
     factories.instrument("BTCUSDT")
-    with pytest.raises(CommandError, match="does not begin with timestamp,open,high,low,close,volume"):
+    with pytest.raises(
+        CommandError, match="does not say which columns are timestamp, open, high, low, close: name them"
+    ):
         run(rows("2022-01-01 00:00:00,1,1,1,1,1\n"), "BTCUSDT", "csv")
 
 
@@ -322,3 +324,122 @@ def test_the_progress_bar_counts_the_rows(rows: Rows, capsys: pytest.CaptureFixt
     factories.instrument("BTCUSDT")
     run(rows("0,1,1,1,1,1\n60000,1,1,1,1,1\n"), "BTCUSDT", "lean-crypto-trade-minute", "2018-04-05", progress=True)
     assert "2/2" in capsys.readouterr().err
+
+
+# --- deep history and other layouts -----------------------------------------------------------------------------------
+
+OPEN_2022 = 1_640_995_200  # 2022-01-01 00:00 UTC
+
+
+def minute_rows(*numbers: int) -> str:
+    return "".join(f"{OPEN_2022 + 60 * number},{100 + number}.5,{101 + number},{99},{100 + number},{number + 1}.25\n"
+                   for number in numbers)  # fmt: skip
+
+
+def test_the_quick_way_and_the_careful_way_write_the_same(
+    market_data: Path, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = market_data / "crypto" / "btc-perp-1m-202201.csv.gz"
+    quick, careful = factories.instrument("BTCUSDT"), factories.instrument("ETHUSDT")
+    copied = run(path, "BTCUSDT", "csv")
+    monkeypatch.setattr(deep_import._Importer, "read", needs_care)
+    assert run(path, "ETHUSDT", "csv") == copied
+    columns = ("start", "price_scale", "t", "o", "h", "l", "c", "v")
+    one, other = (
+        list(BarChunk.objects.filter(instrument=each).order_by("start").values_list(*columns))
+        for each in (quick, careful)
+    )
+    assert one == other
+    assert len(one) == 33
+
+
+def needs_care(*_args: object) -> None:
+    raise deep_import.NeedsCare
+
+
+def test_days_that_have_bars_are_merged_and_the_others_copied(rows: Rows) -> None:
+    factories.instrument("BTCUSDT")
+    columns = {"columns": "timestamp=1,open=2,high=3,low=4,close=5,volume=6"}
+    assert run(rows(minute_rows(0, 1)), "BTCUSDT", "csv", **columns)[0] == [
+        "read 2, added 2, unchanged 0, skipped 0"
+    ]  # fmt: skip
+    assert run(rows(minute_rows(1, 2, 1440, 1441)), "BTCUSDT", "csv", **columns)[0] == [
+        "read 4, added 3, unchanged 1, skipped 0"
+    ]  # fmt: skip
+    assert [chunk.t for chunk in BarChunk.objects.order_by("start")] == [[0, 1, 2], [0, 1]]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        f"{OPEN_2022 + 120},1,2\n",
+        f"{OPEN_2022 + 120},1,x,1,1,1\n",
+        f"{OPEN_2022 + 120},1,1,2,1,1\n",
+        f"{OPEN_2022 + 120},3,2,1,1,1\n",
+        f"{OPEN_2022 + 120},1,1,0,1,1\n",
+        f"{OPEN_2022 + 120},1,1,1,1,-1\n",
+        f"{OPEN_2022 + 120},1,nan,1,1,1\n",
+        f"{OPEN_2022 + 120},1_0,10,10,10,1\n",
+        f"{OPEN_2022 + 121},1,1,1,1,1\n",
+        f"{OPEN_2022},1,1,1,1,1\n",
+        f"{OPEN_2022 + 120},1.00000001,2,1,1,1\n",
+    ],
+)
+def test_one_wrong_row_is_reported_by_line_however_quick(rows: Rows, wrong: str) -> None:
+    factories.instrument("BTCUSDT")
+    columns = "timestamp=1,open=2,high=3,low=4,close=5,volume=6"
+    out, err = run(rows(minute_rows(0, 1) + wrong + minute_rows(4)), "BTCUSDT", "csv", columns=columns)
+    assert out == ["read 4, added 3, unchanged 0, skipped 1"]
+    assert [line.partition(":")[0] for line in err] == ["line 3"]
+
+
+def test_quick_rows_outside_the_session_or_without_trades_make_no_bar(rows: Rows) -> None:
+    factories.instrument("AAPL")
+    opening = OPEN_2022 + 2 * DAY + 14 * 3600 + 1800  # Monday 09:30 in New York
+    text = "".join(
+        f"{opening + 60 * number},1,1,1,1,{volume}\n" for number, volume in ((-1, 5), (0, 5), (1, 0), (2, 5))
+    )
+    assert run(rows(text), "AAPL", "csv", columns="timestamp=1,open=2,high=3,low=4,close=5,volume=6")[0] == [
+        "1 rows outside the regular session make no bar.",
+        "1 rows without trades make no bar.",
+        "read 4, added 2, unchanged 0, skipped 2",
+    ]
+
+
+def test_columns_are_named_by_header_or_number(rows: Rows) -> None:
+    instrument = factories.instrument("BTCUSDT")
+    path = rows(f"Last,Date,First,Top,Bottom\n11,{OPEN_2022 * 1000},10,12,9\n")
+    assert run(path, "BTCUSDT", "csv", columns="timestamp=date,open=First,high=4,low=bottom,close=last")[0] == [
+        "1 rows without trades make no bar.",
+        "read 1, added 0, unchanged 0, skipped 1",
+    ]
+    factories.instrument("ETHUSDT", has_no_volume=True)
+    run(path, "ETHUSDT", "csv", columns="timestamp=date,open=First,high=4,low=bottom,close=last")
+    columns = bars.history(factories.instrument("ETHUSDT"), "1", OPEN_2022, OPEN_2022)
+    assert [column[0] for column in columns] == [OPEN_2022, 10, 12, 9, 11, 1]
+    assert bars.history(instrument, "1", OPEN_2022, OPEN_2022).t == []
+
+
+@pytest.mark.parametrize(
+    ("columns", "sentence"),
+    [
+        ("time=1", "“time=1” is not a column"),
+        ("timestamp", "“timestamp” is not a column"),
+        ("timestamp=0", "“timestamp=0” is not a column"),
+        ("timestamp=1,open=2", "does not say which columns are high, low, close"),
+    ],
+)
+def test_columns_that_name_nothing_are_refused(rows: Rows, columns: str, sentence: str) -> None:
+    factories.instrument("BTCUSDT")
+    with pytest.raises(CommandError, match=sentence):
+        run(rows(minute_rows(0)), "BTCUSDT", "csv", columns=columns)
+
+
+@pytest.mark.parametrize("unit", [1000, 1_000_000])
+@pytest.mark.parametrize("header", ["", "open_time,open,high,low,close,volume,close_time,x,x,x,x,ignore\n"])
+def test_klines_of_binance_in_milliseconds_or_microseconds(rows: Rows, unit: int, header: str) -> None:
+    instrument = factories.instrument("BTCUSDT")
+    row = f"{OPEN_2022 * unit},46216.93000000,46271.08000000,46208.37000000,46250.00000000,40.57574000,1,2,3,4,5,0\n"
+    assert run(rows(header + row), "BTCUSDT", "binance-klines")[0][-1] == "read 1, added 1, unchanged 0, skipped 0"
+    columns = bars.history(instrument, "1", OPEN_2022, OPEN_2022)
+    assert [column[0] for column in columns] == [OPEN_2022, 46216.93, 46271.08, 46208.37, 46250, 40.57574]

@@ -131,6 +131,12 @@ def source(name: str, url: str, coin: Instrument, priority: int = 1, stale: floa
     return made
 
 
+def state_after_step(follow: Sources, row: FeedSource) -> str:
+    follow.step()
+    row.refresh_from_db()
+    return row.state
+
+
 def bid() -> Decimal | None:
     quote = quotes.get("BTCUSDT")
     return quote.bid if quote else None
@@ -175,7 +181,7 @@ def test_an_instrument_takes_the_first_source_that_is_not_stale(coin: Instrument
         eventually(saying(second, "201"), "the spare takes over when the first is silent")
         follow.step()
         assert FeedRoute.objects.get(is_active=True).source.name == "spare"
-        eventually(lambda: (follow.step(), FeedSource.objects.get(pk=main.pk).state)[1] == FeedState.STALE, "stale")
+        eventually(lambda: state_after_step(follow, main) == FeedState.STALE, "the silence of the first is in its row")
         eventually(saying(first, "102"), "the first is taken again as soon as it has prices")
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from accounts.choices import Profile
+from accounts.choices import AccountState, Profile
 from accounts.models import Account
 from marketdata.choices import Shortability
 from marketdata.models import Instrument
@@ -183,6 +183,31 @@ def test_expiry_works_through_more_than_one_batch(account: Account, monkeypatch)
         desk.place(each, "buy", "10000", limit="1.09", duration="gtd", until=until)
     Order.objects.update(expires_at=timezone.now())
     assert tasks.expire() == 5
+
+
+def test_an_order_that_cannot_be_ended_does_not_keep_the_others(account: Account, caplog) -> None:
+    until = timezone.now() + timedelta(hours=1)
+    broken = factories.account()
+    stuck = desk.place(broken, "buy", "10000", limit="1.09", duration="gtd", until=until)
+    fine = desk.place(account, "buy", "10000", limit="1.09", duration="gtd", until=until)
+    broken.group.conditions.update(effective_from=until)
+    Order.objects.update(expires_at=timezone.now())
+    assert tasks.expire() == 1
+    assert (again(stuck).status, again(fine).status) == (OrderStatus.PLACING, OrderStatus.CANCELLED)
+    assert f"orders [{stuck.pk}] could not be ended" in caplog.text
+
+
+def test_an_account_that_may_not_trade_does_not_modify_but_cancels(account: Account) -> None:
+    order = desk.fill(account, "buy", "10000", limit="1.09", sl="1.08")
+    for state, reason in [
+        (AccountState.NO_TRADING, Reason.ACCOUNT_NO_TRADING),
+        (AccountState.CLOSE_ONLY, Reason.ACCOUNT_CLOSE_ONLY),
+    ]:
+        Account.objects.filter(pk=account.pk).update(state=state)
+        with pytest.raises(OrderRejected) as refusal:
+            orders.modify(account.pk, order.pk, qty=D(20000))
+        assert refusal.value.reason == reason
+    orders.cancel(account.pk, order.pk)
 
 
 def test_an_order_that_is_due_is_not_filled_any_more(account: Account) -> None:

@@ -14,12 +14,14 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.db import connections
+from jsonschema import Draft202012Validator
 
 from accounts import tokens
 from accounts.models import Account
 from tests import factories
 from tests.trading import desk
-from tests.tvapi.contract import DOCUMENT, ORIGIN, Draft202012Validator, TradingView, refused
+from tests.tvapi.contract import DOCUMENT, ORIGIN, TradingView, refused
+from trading import orders
 from tvapi import account_streams
 
 MESSAGE = Draft202012Validator({"$ref": "#/components/schemas/StreamOrdersMessage", **DOCUMENT})
@@ -144,7 +146,7 @@ def test_every_change_of_an_order_comes_as_the_whole_order(account: Account, tok
             assert stream.messages == [[]]
             order = await trade(account, "buy", "10000", limit="1.09", sl="1.08", tp="1.12")
             await until(lambda: len(stream.messages) >= 4)
-            await sync_to_async(desk.orders.cancel)(account.pk, order.pk)
+            await sync_to_async(orders.cancel)(account.pk, order.pk)
             await until(lambda: sum(each.get("status") == "cancelled" for each in stream.messages[1:]) == 3)
             by_id = {each["id"]: each for each in stream.messages[1:]}
             polled = await sync_to_async(TradingView(token).d)("/accounts/FX/orders", locale="en")

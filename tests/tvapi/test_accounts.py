@@ -43,8 +43,10 @@ def test_config_names_durations_intervals_and_the_account_manager(tv):
         "usedMargin",
         "orderMargin",
         "freeMargin",
+        "maintenanceMargin",
         "marginLevel",
     ]
+    assert [column["id"] for column in config["accountManager"][1]["columns"]] == ["commission", "swaps"]
 
 
 def test_accounts_are_the_users_own_and_not_closed(tv, trader):
@@ -114,7 +116,10 @@ def test_state_of_a_margin_account_values_positions_at_the_price_they_close_at(t
     desk.place(account, "buy", "10000", limit="1.00000")  # holds 10,000 × 1 × 0.02
     state = tv.d(f"/accounts/{account.number}/state", locale="en")
     assert (state["balance"], state["unrealizedPl"], state["equity"]) == (100000, 140, 100140)
-    assert state["amData"] == [[["100,000.00", "140.00", "100,140.00", "2,200.20", "200.00", "97,739.80", "4,551.40%"]]]
+    assert state["amData"] == [
+        [["100,000.00", "140.00", "100,140.00", "2,200.20", "200.00", "97,739.80", "2,200.20", "4,551.40%"]],
+        [["0.00", "0.00"]],
+    ]
     assert state["accountSummaryRowData"] == [
         "4,551.40%",
         "2,200.20",
@@ -123,6 +128,49 @@ def test_state_of_a_margin_account_values_positions_at_the_price_they_close_at(t
         "100,000.00",
         "100,140.00",
     ]
+
+
+def test_state_tells_maintenance_margin_costs_and_the_level_made_of_them(tv, trader):
+    """10:1, of which a twentieth of the value must be kept; half a coin at 60,000 for 0.05 % costs 15."""
+    group = factories.group(
+        Profile.PERPETUAL,
+        symbols=["BTCUSDT.P"],
+        margin_rate=Decimal("0.1"),
+        maintenance_rate=Decimal("0.05"),
+        commission_kind="percent",
+        commission_rate=Decimal("0.05"),
+    )
+    account = factories.account(owner=trader, of_group=group, base="USDT", deposits={"USDT": Decimal(10_015)})
+    factories.quote("BTCUSDT.P", "60000", "60000", size="100")
+    desk.fill(account, "buy", "0.5", "BTCUSDT.P")
+    factories.quote("BTCUSDT.P", "50000", "50001", size="100")
+    state = tv.d(f"/accounts/{account.number}/state", locale="de_DE")
+    # equity 10,000 - 5,000; 0.5 × 50,000 × 0.05 = 1,250 to be kept
+    assert state["amData"] == [
+        [["10.000,00", "-5.000,00", "5.000,00", "3.000,00", "0,00", "2.000,00", "1.250,00", "400,00%"]],
+        [["-15,00", "0,00"]],
+    ]
+    [table] = [table for table in tv.d("/accounts")[0]["ui"]["accountManager"] if table["id"] == "costs"]
+    assert [column["id"] for column in table["columns"]] == ["commission", "funding"]
+
+
+@pytest.mark.parametrize(
+    ("profile", "base", "symbols"),
+    [(Profile.FX_NETTING, "GBP", ["EURUSD", "USDJPY"]), (Profile.FX_HEDGING, "EUR", ["EURUSD", "USDJPY"])],
+)
+def test_state_and_positions_agree_to_the_cent_across_currencies(tv, trader, profile, base, symbols):
+    account = factories.account(profile, owner=trader, base=base, symbols=symbols)
+    factories.quote("EURUSD", "1.10000", "1.10010")
+    factories.quote("USDJPY", "150.000", "150.010")
+    factories.quote("GBPUSD", "1.27000", "1.27013")
+    for side, qty, symbol in [("buy", "37000", "EURUSD"), ("sell", "11000", "USDJPY"), ("buy", "3000", "USDJPY")]:
+        desk.fill(account, side, qty, symbol)
+    factories.quote("EURUSD", "1.10333", "1.10341")
+    factories.quote("USDJPY", "150.777", "150.789")
+    shown = tv.d(f"/accounts/{account.number}/positions")
+    state = tv.d(f"/accounts/{account.number}/state")
+    assert state["unrealizedPl"] == sum(position["unrealizedPl"] for position in shown) != 0
+    assert state["equity"] == state["balance"] + state["unrealizedPl"]
 
 
 def test_state_of_a_spot_account_is_the_value_of_its_assets(tv, trader):

@@ -246,6 +246,8 @@ PROMISES: dict[str, Callable[[Ticket], object]] = {
     "supportTrackLatency": latency,
     "supportPartialOrderExecution": partial_execution,
     "supportOrdersHistory": lambda at: at.get("ordersHistory"),
+    "supportOrderCustomFields": lambda at: at.tv.d("/config")["orderCustomFields"],
+    "supportOrderHistoryCustomFields": lambda at: at.tv.d("/config")["orderHistoryCustomFields"],
     "supportExecutions": lambda at: at.get("executions", instrument=at.symbol),
     "supportDOM": depth,
     "supportLevel2Data": depth,

@@ -64,6 +64,18 @@ def test_market_order_fills_and_shows_its_average_price_and_no_others(tv, accoun
     assert not order.keys() & {"limitPrice", "stopPrice", "duration", "message"}
 
 
+def test_what_was_charged_is_a_column_of_its_own(tv, account, place):
+    """CFG-8."""
+    account.group.conditions.update(commission_kind="per_million", commission_rate=30)
+    filled, resting = place({**MARKET, "qty": 100_000}), place(LIMIT)
+    desk.drain(account)
+    assert [column["id"] for column in tv.d("/config", locale="en")["orderCustomFields"]] == ["commission"]
+    assert shown(tv)[filled]["customFields"] == [{"id": "commission", "value": "3.31 USD"}]
+    assert "customFields" not in shown(tv)[resting]
+    [past] = tv.d("/accounts/FX/ordersHistory", locale="de_DE")
+    assert past["customFields"] == [{"id": "commission", "value": "3,31 USD"}]
+
+
 def test_stop_order_has_a_stop_price_only(tv, place):
     order_id = place(STOP)
     order = shown(tv)[order_id]
@@ -285,5 +297,5 @@ def test_history_has_the_latest_final_orders_first_and_as_many_as_asked(tv, acco
 def test_number_of_queries_does_not_grow_with_the_orders(tv, account, place, django_assert_max_num_queries):
     for _ in range(6):
         place(LIMIT)
-    with django_assert_max_num_queries(4):  # token, account, instruments of recent orders, orders
+    with django_assert_max_num_queries(5):  # token, account, instruments of recent orders, orders, executions
         assert len(shown(tv)) == 6

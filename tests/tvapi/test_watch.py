@@ -14,6 +14,7 @@ from django.urls import reverse
 from accounts.models import User
 from marketdata import bars, metrics
 from marketdata.bars import Bar
+from marketdata.chunks import from_unix
 from marketdata.metrics import Meter
 from marketdata.models import StreamComparison
 from tests import factories
@@ -66,7 +67,7 @@ def test_what_differs_is_kept_by_symbol_and_hour() -> None:
 @pytest.mark.django_db
 def test_more_than_one_percent_is_an_alarm(caplog: pytest.LogCaptureFixture) -> None:
     eurusd = factories.instrument("EURUSD")
-    hour = watch.from_unix(MINUTE).replace(minute=0)
+    hour = from_unix(MINUTE).replace(minute=0)
     row = StreamComparison.objects.create(instrument=eurusd, hour=hour, compared=199, different=1)
     with caplog.at_level(logging.ERROR):
         watch.compare(MINUTE, {"EURUSD": (1.0, 1.0, 1.0, 1.0)})

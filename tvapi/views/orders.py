@@ -98,8 +98,8 @@ class OrdersHistoryView(WireView):
     def get(self, request: Request, account_id: str) -> Response:
         account = self.account(account_id)
         most = self.read_query(forms.LatestQuery).get("maxCount")
-        final = account.orders.final().select_related("instrument").order_by("-final_at", "-pk")
-        return ok([wire.order(order) for order in final[:most]])
+        final = account.orders.final().select_related("instrument").prefetch_related("executions")
+        return ok([wire.order(order) for order in final.order_by("-final_at", "-pk")[:most]])
 
 
 def request_id(view: WireView) -> str:

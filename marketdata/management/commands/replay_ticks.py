@@ -18,6 +18,7 @@ from marketdata.recordings import TICK_FORMATS, read_ticks
 from marketdata.ticklog import Tick
 
 BATCH = 1000
+QUOTES_ONLY = ("lean-forex-tick", "truefx")
 MOST_AHEAD = 50_000  # entries that the replay may be ahead of the bar builder, so that a long one does not fill Redis
 POLL_SECONDS = 0.05
 
@@ -42,8 +43,8 @@ class Command(RecordingCommand):
         )
 
     def handle(self, *_args: Any, **options: Any) -> None:
-        recording = self.recording(options, needs_date=True)
-        if recording.instrument.bar_source == BarSource.TRADE:
+        recording = self.recording(options, TICK_FORMATS[options["format"]])
+        if recording.instrument.bar_source == BarSource.TRADE and options["format"] in QUOTES_ONLY:
             self.stderr.write(
                 _("Bars of %(symbol)s are made of trades, the file has quotes: it makes no bars.")
                 % {"symbol": recording.instrument}

@@ -1,0 +1,158 @@
+"""An account as its margin level is made of: read from the books and the market into `levels.Inputs`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from django.db.models import F, QuerySet, Sum
+from django.utils import timezone
+
+from accounts.models import Account, TradingConditions
+from marketdata.choices import InstrumentState
+from marketdata.models import Instrument
+from marketdata.quotes import Quote
+from trading import levels
+from trading.choices import DecisionKind, OrderType, Side
+from trading.errors import OrderRejected, Reason
+from trading.levels import Figures, Holding, Inputs
+from trading.margin_terms import Upkeep, Upkeeps
+from trading.models import MarginDecision, Position
+from trading.prices import Prices
+from trading.valuation import AccountValue
+
+
+@dataclass(frozen=True, slots=True)
+class Market:
+    """The market at one moment. `strict`: a price that nobody may trade on is no price to decide on either."""
+
+    prices: Prices
+    now: datetime
+    max_age_seconds: int
+    strict: bool = True
+
+    def is_open(self, instrument: Instrument) -> bool:
+        return instrument.state != InstrumentState.HALTED and instrument.session.is_open(self.now)
+
+    def quote(self, instrument: Instrument) -> Quote | None:
+        """Of a closed market the last one counts, however old. Raises OrderRejected(NO_PRICE) when `strict`."""
+        if not self.strict:
+            return self.prices.quote(instrument.symbol)
+        quote = self.prices.sound(instrument.symbol)
+        oldest = self.now - timedelta(seconds=self.max_age_seconds)
+        if quote is None or (self.is_open(instrument) and quote.time < oldest):
+            raise OrderRejected(Reason.NO_PRICE, symbol=instrument.symbol)
+        return quote
+
+
+def of(account: Account, conditions: TradingConditions, market: Market) -> Inputs:
+    """All that a decision about the account is made of, read now.
+
+    Raises OrderRejected (NO_PRICE, NO_CONVERSION) when the market is not fit to decide on.
+    """
+    positions = list(account.positions.open().select_related("instrument").order_by("pk"))
+    market.prices.load(position.instrument.symbol for position in positions)
+    cash = account.balances.filter(currency=account.currency_id).values_list("total", flat=True).first()
+    latest = account.margin_decisions.order_by("-pk").values_list("kind", flat=True).first()
+    pending = account.orders.live().filter(closes=None).count()
+    return make(
+        account, conditions, cash or Decimal(0), positions, Upkeeps(conditions), market,
+        closing=_being_closed(account), pending=pending, latest=latest,
+    )  # fmt: skip
+
+
+def make(
+    account: Account,
+    conditions: TradingConditions,
+    cash: Decimal,
+    positions: Sequence[Position],
+    upkeeps: Upkeeps,
+    market: Market,
+    *,
+    closing: Mapping[int, Decimal],
+    pending: int,
+    latest: str | None,
+) -> Inputs:
+    """The same from rows that were read already. `closing` is how much of each position market orders are closing,
+    `latest` the kind of the account's latest decision."""
+    upkeeps.load({position.instrument_id for position in positions})
+    holdings = tuple(
+        _holding(account, position, upkeeps.of(position.instrument_id), market, closing.get(position.pk, Decimal(0)))
+        for position in positions
+    )
+    return Inputs(
+        balance=cash,
+        decimals=account.currency.cash_decimals,
+        call_level=conditions.margin_call_level,
+        stop_out_level=conditions.stop_out_level,
+        holdings=holdings,
+        pending=pending,
+        warned=is_warning(latest),
+        stopping=latest in (DecisionKind.CANCEL_ORDERS, DecisionKind.CLOSE),
+        protects=conditions.protects_negative_balance,
+    )
+
+
+def shown(account: Account, value: AccountValue, prices: Prices) -> Figures:
+    """The figures of the margin level as the client sees them, at whatever prices there are."""
+    now = timezone.now()
+    conditions = account.group.conditions_at(now)
+    market = Market(prices, now, conditions.max_quote_age_seconds, strict=False)
+    positions = [each.position for each in value.positions]
+    inputs = make(
+        account, conditions, value.balance, positions, Upkeeps(conditions), market, closing={}, pending=0, latest=None
+    )
+    return levels.figures(inputs)
+
+
+def is_warning(latest: str | None) -> bool:
+    """After this latest decision, does the account stand below its margin call?"""
+    return latest in (DecisionKind.CALL, DecisionKind.CANCEL_ORDERS, DecisionKind.CLOSE)
+
+
+def _being_closed(account: Account) -> dict[int, Decimal]:
+    """How much of each position live market orders are closing; other orders may wait for ever."""
+    rows = account.orders.live().filter(type=OrderType.MARKET).exclude(closes=None).values("closes")
+    return {row["closes"]: row["qty"] for row in rows.annotate(qty=Sum(F("qty") - F("filled_qty")))}
+
+
+def _holding(account: Account, position: Position, upkeep: Upkeep, market: Market, closing: Decimal) -> Holding:
+    instrument, side, prices = position.instrument, Side(position.side), market.prices
+    quote = market.quote(instrument)
+    price = position.avg_price if quote is None else quote.bid if side is Side.BUY else quote.ask
+    source, target = instrument.quote_currency, account.currency_id
+    gains = side.sign * (price - position.avg_price) > 0
+    by_value = bool(upkeep.bands) or upkeep.contract is not None
+    return Holding(
+        position=position.pk,
+        symbol=instrument.symbol,
+        sign=side.sign,
+        qty=position.qty,
+        entry=position.avg_price,
+        price=price,
+        contract_size=instrument.contract_size,
+        rate=prices.rate(source, target, receives=gains) if price != position.avg_price else Decimal(1),
+        margin=position.margin,
+        margin_rate=prices.rate(source, target, receives=False) if by_value else Decimal(1),
+        bands=upkeep.bands,
+        contract=upkeep.contract,
+        closable=market.is_open(instrument),
+        closing=closing,
+        book=quote.version if quote else "",
+    )
+
+
+def last_decisions(accounts: Sequence[int]) -> dict[int, str]:
+    """The kind of each account's latest decision."""
+    return dict(_latest().filter(account__in=accounts).values_list("account_id", "kind"))
+
+
+def warned_accounts() -> list[int]:
+    """Accounts whose latest decision is a warning."""
+    return [pk for pk, kind in _latest().values_list("account_id", "kind") if is_warning(kind)]
+
+
+def _latest() -> QuerySet[MarginDecision]:
+    return MarginDecision.objects.order_by("account_id", "-pk").distinct("account_id")

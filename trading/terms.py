@@ -1,0 +1,156 @@
+"""On which terms instruments are held: margin tiers, leverage chosen by the client, swaps, funding."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from django.core.validators import MinValueValidator
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+from django.utils.translation import gettext_lazy as _
+
+from accounts.models import Account, AccountGroup, TradingConditions
+from backoffice.fields import NumericField
+from backoffice.triggers import append_only
+from marketdata.models import Instrument
+from trading.choices import FundingSource, SwapUnit, Weekday
+
+
+class MarginTier(models.Model):
+    """From a value of the position on, what margin each further unit of value needs. Part of a group's conditions.
+
+    Below the first tier the usual rate counts. A tier never makes margin cheaper than that rate.
+    """
+
+    conditions = models.ForeignKey(
+        TradingConditions, models.CASCADE, related_name="tiers", verbose_name=_("trading conditions")
+    )
+    instrument = models.ForeignKey(
+        Instrument,
+        models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="+",
+        verbose_name=_("instrument"),
+        help_text=_("Empty: for all instruments without tiers of their own."),
+    )
+    floor = NumericField(
+        _("from a value of"),
+        validators=[MinValueValidator(Decimal(0))],
+        help_text=_("Quantity × price × contract size, in the account's currency."),
+    )
+    rate = NumericField(_("margin rate"), validators=[MinValueValidator(Decimal(0))])
+    maintenance_rate = NumericField(
+        _("maintenance rate"), null=True, blank=True, help_text=_("Empty: as below the first tier.")
+    )
+
+    class Meta:
+        verbose_name = _("margin tier")
+        verbose_name_plural = _("margin tiers")
+        ordering = ["conditions", "instrument", "floor"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["conditions", "instrument", "floor"], nulls_distinct=False, name="one_tier_a_floor"
+            ),
+            models.CheckConstraint(condition=Q(floor__gt=0, rate__gte=0), name="tier_not_negative"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.instrument or '*'} {self.floor}+: {self.rate}"
+
+
+class Leverage(models.Model):
+    """The leverage that a client chose for an instrument of his account (LEV-3). None chosen: the group's rate."""
+
+    account = models.ForeignKey(Account, models.PROTECT, related_name="leverages", verbose_name=_("account"))
+    instrument = models.ForeignKey(Instrument, models.PROTECT, related_name="+", verbose_name=_("instrument"))
+    leverage = models.PositiveIntegerField(_("leverage"), validators=[MinValueValidator(1)])
+    updated_at = models.DateTimeField(_("updated"), auto_now=True)
+
+    class Meta:
+        verbose_name = _("leverage")
+        verbose_name_plural = _("leverages")
+        ordering = ["account", "instrument"]
+        constraints = [
+            models.UniqueConstraint(fields=["account", "instrument"], name="one_leverage_an_instrument"),
+            models.CheckConstraint(condition=Q(leverage__gte=1), name="leverage_at_least_one"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.account} {self.instrument} {self.leverage}:1"
+
+
+class SwapTerms(models.Model):
+    """What holding an instrument over 17:00 New York costs (below zero) or brings, for all groups or one of them."""
+
+    instrument = models.ForeignKey(Instrument, models.PROTECT, related_name="swap_terms", verbose_name=_("instrument"))
+    group = models.ForeignKey(
+        AccountGroup,
+        models.CASCADE,
+        null=True,
+        blank=True,
+        related_name="+",
+        verbose_name=_("group"),
+        help_text=_("Empty: for groups without terms of their own."),
+    )
+    unit = models.CharField(_("unit"), max_length=8, choices=SwapUnit, default=SwapUnit.POINTS)
+    long = NumericField(_("long"), help_text=_("Below zero the client pays."))
+    short = NumericField(_("short"), help_text=_("Below zero the client pays."))
+    triple_day = models.PositiveSmallIntegerField(
+        _("triple day"), choices=Weekday, default=Weekday.WEDNESDAY, help_text=_("Stands for the weekend too.")
+    )
+
+    class Meta:
+        verbose_name = _("swap terms")
+        verbose_name_plural = _("swap terms")
+        ordering = ["instrument", "group"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["instrument", "group"], nulls_distinct=False, name="one_swap_terms_an_instrument"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.instrument} {self.group or '*'}"
+
+
+class FundingRate(models.Model):
+    """What longs of a perpetual pay shorts at one funding time, as a part of their value; below zero shorts pay.
+
+    Written by hand before its time, or computed from the premium at its time. Never changed: charges were made by it.
+    """
+
+    instrument = models.ForeignKey(
+        Instrument, models.PROTECT, related_name="funding_rates", verbose_name=_("instrument")
+    )
+    due_at = models.DateTimeField(_("due"))
+    rate = NumericField(_("rate"), help_text=_("0.0001 is 0.01 %."))
+    source = models.CharField(_("source"), max_length=8, choices=FundingSource, default=FundingSource.TABLE)
+    mark = NumericField(_("mark price"), null=True, blank=True, help_text=_("Empty: taken at the due time."))
+    index = NumericField(_("index price"), null=True, blank=True)
+    created_at = models.DateTimeField(_("stored"), db_default=Now())
+
+    class Meta:
+        verbose_name = _("funding rate")
+        verbose_name_plural = _("funding rates")
+        ordering = ["-due_at", "instrument"]
+        constraints = [models.UniqueConstraint(fields=["instrument", "due_at"], name="one_funding_rate_a_time")]
+        triggers = append_only("funding_rate")
+
+    def __str__(self) -> str:
+        return f"{self.instrument} {self.due_at:%Y-%m-%d %H:%M} {self.rate}"
+
+
+class ChargeSchedule(models.Model):
+    """When charges of a kind are due next. A task that was down finds here what it missed."""
+
+    kind = models.CharField(_("kind"), max_length=16, primary_key=True)
+    due_at = models.DateTimeField(_("due next"))
+
+    class Meta:
+        verbose_name = _("charge schedule")
+        verbose_name_plural = _("charge schedules")
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.due_at:%Y-%m-%d %H:%M}"
