@@ -64,6 +64,8 @@ MAY: dict[Role, dict[str, dict[str, tuple[str, ...]]]] = {
             "swapterms": ("add", "change", "delete"),
             "fundingrate": ("add",),
             "order": ("cancel",),
+            "fixsession": ("add", "change", "operate"),
+            "venueroute": ("add", "change", "delete"),
         },
         "auth": {"group": ("add", "change", "delete")},
         "axes": {"accessattempt": ("delete",)},
@@ -85,7 +87,12 @@ MAY: dict[Role, dict[str, dict[str, tuple[str, ...]]]] = {
     },
     Role.DEALING: {
         "marketdata": {"instrument": ("state",), "barcorrection": ("add",), "notice": ("tell",)},
-        "trading": {"order": ("cancel",), "fundingrate": ("add",)},
+        "trading": {
+            "order": ("cancel",),
+            "fundingrate": ("add",),
+            "fixsession": ("operate",),
+            "venueroute": ("add", "change", "delete"),
+        },
     },
     Role.SUPPORT: {
         "marketdata": {

@@ -3,6 +3,7 @@
 import functools
 import logging
 import time
+from collections.abc import Callable, Sequence
 
 import redis
 from django.conf import settings
@@ -16,6 +17,7 @@ PARTS = ("worker", "feed", "engine", "stream")
 
 logger = logging.getLogger(__name__)
 _last_beat: dict[str, float] = {}  # part: monotonic seconds
+_optional: dict[str, Callable[[], bool]] = {}  # part: whether it is wanted at the moment
 
 
 @functools.cache
@@ -40,9 +42,16 @@ def beat(part: str) -> None:
         logger.warning("The sign of life of %s was not written: %s", part, error)
 
 
+def expect(part: str, is_wanted: Callable[[], bool]) -> None:
+    """Report on this part too, while it is wanted: not every installation runs it."""
+    _optional[part] = is_wanted
+
+
 def report() -> dict[str, str]:
     """Each part's name with "ok" or what is wrong with it, in words fit for strangers (no hosts, no internals)."""
-    return {"database": _database(), **_redis_and_parts()}
+    database = _database()
+    optional = [part for part, is_wanted in _optional.items() if database == "ok" and is_wanted()]
+    return {"database": database, **_redis_and_parts([*PARTS, *optional])}
 
 
 def _database() -> str:
@@ -55,11 +64,11 @@ def _database() -> str:
     return "ok"
 
 
-def _redis_and_parts() -> dict[str, str]:
+def _redis_and_parts(parts: Sequence[str]) -> dict[str, str]:
     try:
-        signs = _redis().mget([f"alive:{part}" for part in PARTS])
+        signs = _redis().mget([f"alive:{part}" for part in parts])
     except redis.RedisError:
         logger.exception("Redis does not answer")
-        return {"redis": "does not answer", **dict.fromkeys(PARTS, "unknown while redis does not answer")}
+        return {"redis": "does not answer", **dict.fromkeys(parts, "unknown while redis does not answer")}
     silent = f"no sign of life for {EXPIRY_SECONDS} s"
-    return {"redis": "ok", **{part: "ok" if sign else silent for part, sign in zip(PARTS, signs, strict=True)}}
+    return {"redis": "ok", **{part: "ok" if sign else silent for part, sign in zip(parts, signs, strict=True)}}

@@ -23,8 +23,9 @@ from backoffice.processes import LOOPBACK, Program, cap_log, port_is_free, spawn
 from backoffice.supervisor import Supervisor
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-STOP_ORDER = (("web", "stream"), ("beat", "worker", "feed", "engine"), ("valkey", "postgres"))
+STOP_ORDER = (("web", "stream"), ("beat", "worker", "feed", "engine", "fix"), ("valkey", "postgres"))
 STOP_SECONDS = 3.0  # for each of the three groups: below ten in all
+FIX_WANTED = settings.DEMO_DIR / "fix-wanted"
 PATIENCE_SECONDS = 30.0  # after which the parts that are still silent are named
 WATCH_SECONDS = 0.1
 HEALTH_SECONDS = 2.0  # for one answer; a signal is not noticed meanwhile
@@ -194,6 +195,8 @@ def _preparation() -> Program:
 
 
 def _parts() -> list[Program]:
+    """The parts of the system; the FIX process only where the preparation found a session for it."""
+    fix = [_python("fix", "manage.py", "run_fix")] if FIX_WANTED.exists() else []
     return [
         _server("web", settings.HTTP_PORT),
         _server("stream", settings.STREAM_PORT),
@@ -202,6 +205,7 @@ def _parts() -> list[Program]:
         _python("feed", "manage.py", "run_feed"),
         _python("engine", "manage.py", "run_engine"),
         _python("stream-watch", "manage.py", "watch_stream"),
+        *fix,
     ]
 
 

@@ -25,6 +25,16 @@ SECTIONS = (
             ("trading.LatencyReport", "speed"),
             ("trading.MarginDecision", "gavel"),
             ("trading.Leverage", "tune"),
+            ("trading.Alarm", "notification_important"),
+        ),
+    ),
+    (
+        _("Venues"),
+        (
+            ("trading.FixSession", "lan"),
+            ("trading.VenueRoute", "alt_route"),
+            ("trading.VenueRequest", "outbox"),
+            ("trading.FixMessage", "forum"),
         ),
     ),
     (

@@ -189,6 +189,8 @@ CELERY_BEAT_SCHEDULE = {
     "charge-swaps": {"task": "trading.tasks.charge_swaps", "schedule": 30.0, "options": {"expires": 30}},
     "charge-funding": {"task": "trading.tasks.charge_funding", "schedule": 30.0, "options": {"expires": 30}},
     "sweep-orders": {"task": "trading.tasks.sweep", "schedule": 5.0, "options": {"expires": 5}},
+    "sweep-venues": {"task": "trading.tasks.sweep_venues", "schedule": 5.0, "options": {"expires": 5}},
+    "reconcile": {"task": "trading.tasks.reconcile", "schedule": 60.0, "options": {"expires": 60}},
     "expire-orders": {"task": "trading.tasks.expire", "schedule": 1.0, "options": {"expires": 1}},
     "forget-confirmations": {"task": "trading.tasks.forget_confirmations", "schedule": 600.0},
 }
@@ -247,6 +249,7 @@ BARS_KEPT_DAYS = {  # by resolution; 0 keeps them for ever
     "1D": env.int("DAY_BARS_KEPT_DAYS", default=0),
 }
 SHOW_CLOSED_POSITIONS_SECONDS = env.int("SHOW_CLOSED_POSITIONS_SECONDS", default=60)  # with quantity 0 (POS-6)
+FIX_PASSWORDS = env.dict("FIX_PASSWORDS", default={})  # by name of the FIX session: desk-a=secret,desk-b=secret
 QUOTE_JUMP_RANGES = env.int("QUOTE_JUMP_RANGES", default=20)  # average minute ranges that a price may jump at once,
 QUOTE_JUMP_FLOOR = Decimal(env.str("QUOTE_JUMP_FLOOR", default="0.025"))  # or this part of it, if that is more
 ORDER_SHARDS = env.int("ORDER_SHARDS", default=8)  # drain tasks that may run side by side

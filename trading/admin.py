@@ -23,7 +23,7 @@ from unfold.decorators import display
 from accounts.admin import AccountGroupAdmin, TradingConditionsAdmin
 from accounts.models import User
 from backoffice.admin import NOTHING, LogAdmin, Panel, ReadOnlyAdmin, StaffAdmin, list_url, number
-from trading import levels, orders
+from trading import levels, orders, venue
 from trading.choices import DecisionKind, ParentType
 from trading.errors import OrderRejected, sentence
 from trading.levels import Holding
@@ -44,6 +44,8 @@ from trading.models import (
     SwapTerms,
 )
 from trading.states import OrderStatus
+from trading.venues import admin as _of_venues  # noqa: F401 (Django finds an app's pages from here)
+from trading.venues.models import VenueRequest
 
 SHOWN_TO_CONFIRM = 100
 PROTECTION = _("Protection")
@@ -238,6 +240,14 @@ class OrderAdmin(LogAdmin):
             _("Nothing of the order has been filled."),
             list_url(Execution, order__id__exact=order.pk),
         )
+        if order.venue != venue.INTERNAL:
+            yield Panel(
+                _("requests to its venue"),
+                order.requests.all(),
+                ("id", "created_at", "kind", "cl_ord_id", "qty", "state", "sent_at", "answered_at", "text"),
+                _("Nothing was asked of the venue yet."),
+                list_url(VenueRequest, order__id__exact=order.pk),
+            )
 
     @admin.action(description=_("Cancel the selected orders"), permissions=["cancel"])
     def cancel_orders(self, request: HttpRequest, queryset: OrderQuerySet) -> HttpResponse | None:

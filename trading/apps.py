@@ -1,7 +1,14 @@
 from django.apps import AppConfig
 from django.utils.translation import gettext_lazy as _
 
+from backoffice import health
+
 
 class TradingConfig(AppConfig):
     name = "trading"
     verbose_name = _("Trading")
+
+    def ready(self) -> None:
+        from trading.venues.models import FixSession
+
+        health.expect("fix", FixSession.objects.filter(is_enabled=True).exists)

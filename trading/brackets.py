@@ -22,6 +22,8 @@ from trading.legs import Leg, check_side, legs
 from trading.models import Order, Position
 from trading.states import OrderStatus
 from trading.tickets import Brackets, Ticket
+from trading.venues import interface as venues
+from trading.venues.choices import Handling
 
 if TYPE_CHECKING:
     from accounts.models import User
@@ -284,7 +286,7 @@ def _follow_partner(booking: Booking, order: Order, live: list[Order]) -> list[O
         return _resize(booking, partners, order.leaves_qty)
     touched = _end_all(booking, partners, Reason.OCO)
     parent = order.parent
-    if parent and not parent.is_final:
+    if parent and not parent.is_final and venues.of(parent).cancel(parent, by=None) is Handling.HERE:
         _end(booking, parent, Reason.PROTECTION_EXECUTED)
         touched.append(parent)
     return touched

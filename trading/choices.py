@@ -74,6 +74,9 @@ class EventKind(models.TextChoices):
     MODIFIED = "modified", _("Modified")
     CANCELLED = "cancelled", _("Cancelled")
     REJECTED = "rejected", _("Rejected")
+    CANCEL_ASKED = "cancel_asked", _("Cancel asked of the venue")
+    CHANGE_ASKED = "change_asked", _("Change asked of the venue")
+    REFUSED = "refused", _("Refused by the venue")
 
 
 class DecisionKind(models.TextChoices):

@@ -21,7 +21,7 @@ from marketdata.badticks import Quality
 from marketdata.choices import InstrumentState
 from marketdata.models import Instrument, LogPosition
 from marketdata.quotes import Quote
-from trading import dispatch, triggers
+from trading import dispatch, triggers, venue
 from trading.models import Order, OrderQuerySet
 from trading.states import OrderStatus
 from trading.triggers import Move, Touch
@@ -181,7 +181,7 @@ class Engine:
 
 
 def _working() -> OrderQuerySet:
-    return Order.objects.all().filter(status=OrderStatus.WORKING, queued=False)
+    return Order.objects.all().filter(status=OrderStatus.WORKING, queued=False, venue=venue.INTERNAL)
 
 
 def _milliseconds(entry_id: str) -> int:

@@ -110,6 +110,12 @@ class Reason(models.TextChoices):
     # positions
     REVERSE_NET_ONLY = "reverse_net_only", _("This account holds each trade by itself: close it and trade anew.")
     REVERSE_SAME_SIDE = "reverse_same_side", _("The position is on that side already.")
+    # venues
+    CHANGE_PENDING = "change_pending", _("A change of this order is on its way already.")
+    VENUE_AWAY = "venue_away", _("The market could not be reached. Please try again later.")
+    VENUE_CANCELLED = "venue_cancelled", _("Cancelled by the market. %(text)s")
+    VENUE_REJECTED = "venue_rejected", _("Rejected by the market. %(text)s")
+    VENUE_UNKNOWN = "venue_unknown", _("The order did not reach the market.")
     # previews
     CONFIRM_UNKNOWN = "confirm_unknown", _("This confirmation is unknown or too old. Please check the order again.")
     CONFIRM_USED = "confirm_used", _("This confirmation was used already. Please check the order again.")

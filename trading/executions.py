@@ -25,12 +25,17 @@ from trading.venue import Fill
 
 @dataclass(frozen=True, slots=True)
 class Booking:
-    """What fills are booked with: the locked account, its conditions, the market seen, and the moment."""
+    """What fills are booked with: the locked account, its conditions, the market seen, and the moment.
+
+    `is_done` says that another venue has executed: what it did is booked, whether the account can bear it or not. Only
+    a spot asset is never overdrawn.
+    """
 
     account: Account
     conditions: TradingConditions
     prices: Prices
     at: datetime
+    is_done: bool = False
 
 
 def record(booking: Booking, order: Order, fill: Fill, *, seen: Quote | None = None) -> Execution:
@@ -134,10 +139,10 @@ def _book_position(booking: Booking, order: Order, fill: Fill, released: Decimal
     target = _position_of(account, order)
     closing = _closing_qty(order, target, fill.qty)
     opening = fill.qty - closing
-    if opening and order.closes_id:
+    if opening and order.closes_id and not booking.is_done:
         raise OrderRejected(Reason.POSITION_GONE)
     needed = _margin_for(booking, order, opening, fill.price)
-    if needed > released:
+    if needed > released and not booking.is_done:
         _check_free(booking, order, target, closing, needed)
 
     execution = _create(booking, order, fill, commission(booking, instrument, fill), account.currency_id)

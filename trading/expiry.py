@@ -19,6 +19,8 @@ from trading.models import Order
 from trading.prices import Prices
 from trading.states import OrderStatus
 from trading.tickets import Ticket
+from trading.venues import interface as venues
+from trading.venues.choices import Handling
 
 LONGEST = timedelta(days=366)
 
@@ -74,6 +76,8 @@ def is_due(order: Order, now: datetime) -> bool:
 def end(booking: Booking, order: Order) -> None:
     """Cancel an order that is due, and save it. There is no status of its own for it (ORD-3)."""
     assert order.expires_at is not None
+    if venues.of(order).cancel(order, by=None) is Handling.THERE:
+        return  # it ends when its venue says so
     because = OrderRejected(Reason.EXPIRED, due=text(order.expires_at))
     endings.end(booking.account, order, OrderStatus.CANCELLED, at=booking.at, because=because)
     order.save()

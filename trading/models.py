@@ -16,12 +16,15 @@ from accounts.models import Account, AccountGroup, Currency, User
 from backoffice.fields import NumericField
 from backoffice.triggers import append_only
 from marketdata.models import Instrument
+from trading import alarms as _alarms  # noqa: F401 (Django finds an app's models from here)
 from trading import states
 from trading.choices import BracketRole, DurationType, EventKind, OrderType, ParentType, RequestKind, Side
 from trading.errors import Reason, as_texts
 from trading.records import Charge, MarginChange, MarginDecision
 from trading.states import TRANSITIONS, OrderStatus
 from trading.terms import ChargeSchedule, FundingRate, Leverage, MarginTier, SwapTerms
+from trading.venues.choices import VenueRequestKind
+from trading.venues.models import VenueRequest
 
 if TYPE_CHECKING:
     from marketdata.quotes import Quote
@@ -109,8 +112,9 @@ class OrderQuerySet(models.QuerySet["Order"]):
         return self.exclude(role="")
 
     def due(self, now: datetime) -> OrderQuerySet:
-        """Live beyond the moment until which they are good."""
-        return self.live().filter(expires_at__lte=now)
+        """Live beyond the moment until which they are good, and not being cancelled at their venue already."""
+        asked = VenueRequest.objects.pending().filter(order=models.OuterRef("pk"), kind=VenueRequestKind.CANCEL)
+        return self.live().filter(~models.Exists(asked), expires_at__lte=now)
 
     def queued(self) -> OrderQuerySet:
         """Waiting to be worked by the venue's drain."""

@@ -24,6 +24,7 @@ from trading import (
     matching,
     quotebook,
     relatives,
+    routing,
     tradables,
     venue,
 )
@@ -35,6 +36,8 @@ from trading.prices import Prices
 from trading.states import OrderStatus
 from trading.tickets import NO_BRACKETS, Brackets, Ticket
 from trading.tradables import Tradable
+from trading.venues import interface as venues
+from trading.venues.choices import Handling
 
 if TYPE_CHECKING:
     from accounts.models import User
@@ -184,12 +187,17 @@ def _modify(booking: Booking, order: Order, ticket: Ticket, by: User | None) -> 
     seen = checks.ticket(
         order.instrument, ticket, booking.prices, booking.conditions, now, closing=is_closing, before=order
     )
+    held_before = order.held
     _change_hold(booking, order, ticket, seen)
+    if venues.of(order).replace(booking.account, order, ticket, held_before, by=by) is Handling.THERE:
+        # Price and quantity change when the venue says so (ORD-20); due date and brackets are ours.
+        _change_duration(order, ticket, now)
+        order.save()
+        return brackets.set_on_order(booking, order, ticket.brackets, base_price(ticket, seen), by=by)
     before = {"qty": order.qty, "limit_price": order.limit_price, "stop_price": order.stop_price}
     if ticket.stop_price != order.stop_price:
         order.if_touched = checks.is_if_touched(ticket, seen)
-    if (ticket.duration, ticket.good_till) != (order.duration, order.expires_at):
-        order.duration, order.expires_at = ticket.duration, expiry.due(order.instrument, ticket, now)
+    _change_duration(order, ticket, now)
     order.qty, order.limit_price, order.stop_price = ticket.qty, ticket.limit_price, ticket.stop_price
     order.revision += 1
     order.queued, order.book = True, None
@@ -202,6 +210,11 @@ def _modify(booking: Booking, order: Order, ticket: Ticket, by: User | None) -> 
     return touched + brackets.settle(booking, order)
 
 
+def _change_duration(order: Order, ticket: Ticket, now: datetime) -> None:
+    if (ticket.duration, ticket.good_till) != (order.duration, order.expires_at):
+        order.duration, order.expires_at = ticket.duration, expiry.due(order.instrument, ticket, now)
+
+
 def cancel(account_id: int, order_id: int, *, by: User | None = None) -> Order:
     """End a live order and give back what it holds. Raises OrderRejected when it is final already (ORD-21).
 
@@ -209,6 +222,8 @@ def cancel(account_id: int, order_id: int, *, by: User | None = None) -> Order:
     """
     with transaction.atomic():
         account, order = _locked(account_id, order_id)
+        if venues.of(order).cancel(order, by=by) is Handling.THERE:
+            return order  # it ends when the venue says so (ORD-20); what is filled meanwhile is booked first
         now = timezone.now()
         heir = relatives.partner_of(order) if order.held else None
         endings.end(account, order, OrderStatus.CANCELLED, at=now, heir=heir)
@@ -233,6 +248,12 @@ def work(account_id: int, order_id: int) -> None:
         if order is None or not order.queued:
             return
         now = timezone.now()
+        # A bracket stays with us whatever venue its order went to, and is executed by us when a price reaches it. To
+        # have a venue execute it, choose `order.venue` by `routing` here, for one that this price reaches.
+        if not expiry.is_due(order, now) and venues.of(order).submit(order) is Handling.THERE:
+            order.queued = False
+            order.save(update_fields=["queued"])
+            return
         conditions = account.group.conditions_at(now)
         booking = Booking(account, conditions, Prices([order.instrument.symbol]), now)
         quote = quotebook.of(order, booking.prices, now, conditions.max_quote_age_seconds)
@@ -301,6 +322,7 @@ def _accept(
     )
     if not account.profile.has_positions:
         ledger.reserve(account, held.currency, held.amount)
+    if_touched = checks.is_if_touched(ticket, seen)
     order = Order.objects.create(
         account=account,
         instrument=tradable.instrument,
@@ -309,14 +331,15 @@ def _accept(
         qty=ticket.qty,
         limit_price=ticket.limit_price,
         stop_price=ticket.stop_price,
-        if_touched=checks.is_if_touched(ticket, seen),
+        if_touched=if_touched,
         duration=ticket.duration,
         expires_at=expiry.due(tradable.instrument, ticket, now),
         closes=closes,
         request_id=request_id,
         held=held.amount,
         held_currency_id=held.currency,
-        venue=venue.INTERNAL,
+        # Counterparties take stops beyond the market only.
+        venue=venue.INTERNAL if if_touched else routing.venue_for(account, tradable.instrument, ticket.qty),
         created_at=now,
         updated_at=now,
     )

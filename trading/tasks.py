@@ -14,8 +14,9 @@ from django.db.models import F
 from django.db.models.functions import Mod
 from django.utils import timezone
 
-from trading import charges, confirmations, dispatch, expiry, orders
+from trading import charges, confirmations, dispatch, expiry, orders, reconciliation
 from trading.models import Order
+from trading.venues import sweeper
 
 log = logging.getLogger(__name__)
 
@@ -85,6 +86,18 @@ def expire() -> int:
 def forget_confirmations() -> int:
     """Delete the used confirmations that nobody can use again. Says how many."""
     return confirmations.forget_old()
+
+
+@shared_task
+def sweep_venues() -> int:
+    """Give up what no venue could be given, and ask about what none answered. Says how many orders that touched."""
+    return sweeper.sweep()
+
+
+@shared_task
+def reconcile() -> int:
+    """Compare our books with themselves and with the venues. Says how many findings there are."""
+    return reconciliation.run()
 
 
 def _due(*, besides: set[int]) -> list[tuple[int, int]]:

@@ -89,9 +89,11 @@ class Watch:
             self.put(order)
 
     def put(self, order: Order) -> None:
-        """Watch the order as it is now, or no longer when it is not working or is queued. Needs its instrument."""
+        """Watch the order as it is now, or no longer when it is not working, is queued or elsewhere. Needs its
+        instrument.
+        """
         self.drop(order.pk)
-        if order.status != OrderStatus.WORKING or order.queued:
+        if order.status != OrderStatus.WORKING or order.queued or order.venue != venue.INTERNAL:
             return
         symbol, since_ms = order.instrument.symbol, int(order.updated_at.timestamp() * 1000)
         pair = _pair(order)

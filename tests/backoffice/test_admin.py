@@ -43,7 +43,11 @@ MAY: dict[Role, dict[str, set[str]]] = {
         "axes.AccessAttempt": {"delete"},
         "marketdata.Holiday": {"add", "change", "delete"},
     },
-    Role.DEALING: {"marketdata.Instrument": {"change"}, "marketdata.BarCorrection": {"add"}},
+    Role.DEALING: {
+        "marketdata.Instrument": {"change"},
+        "marketdata.BarCorrection": {"add"},
+        "trading.VenueRoute": {"add", "change", "delete"},
+    },
     Role.SUPPORT: {
         "marketdata.Instrument": {"change"},
         "marketdata.SymbolGroup": {"add", "change"},

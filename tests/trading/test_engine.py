@@ -13,7 +13,7 @@ from marketdata.models import Instrument, LogPosition
 from marketdata.quotes import Quote
 from tests import factories
 from tests.trading import desk
-from trading import dispatch, orders, tasks
+from trading import dispatch, orders, tasks, venue
 from trading.choices import OrderType, Side
 from trading.engine import Engine
 from trading.models import Order
@@ -302,7 +302,7 @@ def test_watching_agrees_with_a_plain_scan() -> None:
     made = []
     for number, (side, (kind, if_touched), price) in enumerate(itertools.product(Side, kinds, range(90, 111)), start=1):
         order = Order(pk=number, side=side, type=kind, status=OrderStatus.WORKING, queued=False, updated_at=moment)
-        order.instrument, order.if_touched = instrument, if_touched
+        order.venue, order.instrument, order.if_touched = venue.INTERNAL, instrument, if_touched
         if kind is OrderType.LIMIT:
             order.limit_price = D(price)
         else:

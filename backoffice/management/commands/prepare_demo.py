@@ -5,8 +5,9 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import OperationalError, connection
 from django.db.migrations.executor import MigrationExecutor
 
-from backoffice.launcher import step
+from backoffice.launcher import FIX_WANTED, step
 from backoffice.processes import wait_until
+from trading.venues.models import FixSession
 
 DATABASE_SECONDS = 120
 
@@ -25,6 +26,7 @@ class Command(BaseCommand):
                 call_command("migrate", interactive=False, verbosity=0)
         with step("Seeding the demo data"):
             call_command("seed_demo")
+        _note_fix_sessions()
 
 
 def _database_answers() -> bool:
@@ -33,6 +35,14 @@ def _database_answers() -> bool:
     except OperationalError:
         return False
     return True
+
+
+def _note_fix_sessions() -> None:
+    """Tell the launcher, which cannot ask the database, whether there is a FIX session to run."""
+    if FixSession.objects.exists():
+        FIX_WANTED.touch()
+    else:
+        FIX_WANTED.unlink(missing_ok=True)
 
 
 def _is_behind() -> bool:
