@@ -74,6 +74,7 @@ INSTALLED_APPS = [
     "marketdata",
     "trading",
     "tvapi",
+    "conformance",
 ]
 
 MIDDLEWARE = [
