@@ -119,7 +119,7 @@ class Data(Session):
         return self.client.get("/history", query)
 
     def bars(self, symbol: Symbol, start: int, end: int, resolution: str = "1", **more: int) -> list[Bar]:
-        """The bars of an interval, whatever their form, which other checks judge. Raises Failed where there are none."""
+        """The bars of an interval, whatever their form, which other checks judge. Raises Failed for a refusal."""
         return bars_of(self.ask(symbol, start, end, resolution, **more))
 
     def session_start(self, symbol: Symbol, minutes: int) -> int:

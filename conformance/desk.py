@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from functools import cached_property
 from typing import Any
@@ -22,6 +22,7 @@ DISTANCES = (Decimal("0.1"), Decimal("0.03"), Decimal("0.01"))  # of a resting o
 SIZES = (1, 10, 100, 1000, 10_000)  # times the smallest quantity, where that is too little for a broker
 KINDS = {"crypto": 0, "forex": 1, "index": 2}  # which instruments are tried first: those whose markets are open longest
 MOST_TRIED = 4
+NONE: Mapping[str, object] = {}
 OPPOSITE = {"buy": "sell", "sell": "buy"}
 
 
@@ -41,6 +42,10 @@ class Market:
     @property
     def symbol(self) -> str:
         return str(self.instrument["name"])
+
+    def times(self, count: int) -> Market:
+        """The same in a multiple of the quantity."""
+        return replace(self, qty=self.qty * count)
 
     def rounded(self, price: Decimal, *, up: bool = False) -> Decimal:
         tick = Decimal(self.instrument["minTick"])
@@ -160,11 +165,9 @@ class Desk:
         least = Decimal(instrument.get("minQty") or instrument.get("qtyStep") or 1)
         return Market(dict(instrument), Decimal(value["bid"]), Decimal(value["ask"]), qty or least)
 
-    def ticket(
-        self, market: Market, side: str, type_: str, qty: Decimal | None = None, **prices: object
-    ) -> dict[str, Any]:
+    def ticket(self, market: Market, side: str, type_: str, prices: Mapping[str, object] = NONE) -> dict[str, Any]:
         """The form of an order, with what the page adds: the default duration, our own fields, the prices seen."""
-        form = {"instrument": market.symbol, "side": side, "type": type_, "qty": plain(qty or market.qty)}
+        form = {"instrument": market.symbol, "side": side, "type": type_, "qty": plain(market.qty)}
         form |= {name: plain(value) if isinstance(value, Decimal) else str(value) for name, value in prices.items()}
         if "durationType" not in prices:
             form |= self._duration(type_)
@@ -208,11 +211,13 @@ class Desk:
             self._placed.append(order_id)
         return exchange
 
-    def rest(self, type_: str = "limit", side: str = "buy", **more: object) -> tuple[Market, str, Exchange]:
+    def rest(
+        self, type_: str = "limit", more: Mapping[str, object] = NONE, side: str = "buy"
+    ) -> tuple[Market, str, Exchange]:
         """Place an order that the market does not reach. Raises Unavailable when no instrument takes one."""
         refusal = "no instrument to trade"
         for market, distance in self._resting_markets():
-            exchange = self.place(self.ticket(market, side, type_, **away(market, type_, side, distance), **more))
+            exchange = self.place(self.ticket(market, side, type_, {**away(market, type_, side, distance), **more}))
             if order_id := placed_id(exchange):
                 self._resting = (market.symbol, market.qty, distance)
                 return market, order_id, exchange
@@ -231,10 +236,10 @@ class Desk:
         for market in self.markets():
             for distance in DISTANCES:
                 for size in SIZES[:4]:
-                    yield Market(market.instrument, market.bid, market.ask, market.qty * size), distance
+                    yield market.times(size), distance
 
     @contextmanager
-    def traded(self, side: str = "buy", times: int = 1, **more: object) -> Iterator[Trade]:
+    def traded(self, more: Mapping[str, object] = NONE, *, side: str = "buy", times: int = 1) -> Iterator[Trade]:
         """A market order, filled; what it made is undone afterwards. Raises Unavailable when none can be filled."""
         trade = self._fill(side, times, more)
         held = self.held(trade.market.symbol) - sign(side) * Decimal(trade.order["filledQty"])
@@ -246,7 +251,7 @@ class Desk:
     def _fill(self, side: str, times: int, more: Mapping[str, object]) -> Trade:
         refusal = "no instrument to trade"
         for market in self._filling_markets():
-            exchange = self.place(self.ticket(market, side, "market", market.qty * times, **more))
+            exchange = self.place(self.ticket(market.times(times), side, "market", more))
             order_id = placed_id(exchange)
             if not order_id:
                 refusal = str(exchange.says.get("errmsg", "the order is not accepted"))
@@ -267,7 +272,7 @@ class Desk:
             return
         for market in self.markets():
             for size in SIZES:
-                yield Market(market.instrument, market.bid, market.ask, market.qty * size)
+                yield market.times(size)
 
     def await_final(self, order_id: str) -> dict[str, Any]:
         """The order once it is final, or as it is when patience ends. Raises Failed where it is not shown at all."""
@@ -292,7 +297,9 @@ class Desk:
                 self.send("DELETE", f"positions/{position['id']}", {})
         else:
             now = self.market(market.instrument) or market
-            exchange = self.place(self.ticket(now, "sell" if surplus > 0 else "buy", "market", abs(surplus)))
+            exchange = self.place(
+                self.ticket(replace(now, qty=abs(surplus)), "sell" if surplus > 0 else "buy", "market")
+            )
             if order_id := placed_id(exchange):
                 self.await_final(order_id)
         deadline = time.monotonic() + SETTLE_SECONDS

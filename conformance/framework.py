@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 from conformance.client import Client, Exchange, Unanswered
 from conformance.contract import Contract
@@ -77,6 +77,11 @@ class Result:
     request: str = ""
     response: str = ""
     seconds: float = 0.0
+
+    @classmethod
+    def of_json(cls, row: Mapping[str, Any]) -> Self:
+        """The result that a document has as this object."""
+        return cls(**{**row, "half": Half(row["half"]), "status": Status(row["status"])})
 
 
 class Session:
@@ -156,7 +161,7 @@ class Check(Generic[S]):
 
     @property
     def title(self) -> str:
-        return (self.run.__doc__ or "").strip().partition("\n")[0]
+        return " ".join((self.run.__doc__ or "").split())
 
 
 CHECKS: dict[str, Check[Any]] = {}

@@ -7,7 +7,7 @@ from typing import ClassVar
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
-from conformance.framework import Status
+from conformance.framework import Result, Status
 from conformance.runner import Document
 
 
@@ -53,3 +53,9 @@ class ConformanceRun(models.Model):
 
     def __str__(self) -> str:
         return f"{self.base_url} {self.started_at:%Y-%m-%d %H:%M}"
+
+    def document(self) -> Document:
+        """The run as it was, for a report."""
+        return Document(
+            self.base_url, self.started_at, self.seconds, [Result.of_json(row) for row in self.results], self.notes
+        )

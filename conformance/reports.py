@@ -137,7 +137,7 @@ h2{margin:26px 0 10px;font-size:18px}
 .note{margin:8px 0;padding:10px 14px;border-left:3px solid var(--warn);background:var(--card)}
 details{background:var(--card);border:1px solid var(--line);border-radius:8px;margin:6px 0}
 details.failed{border-color:var(--bad)}
-summary{display:grid;grid-template-columns:74px minmax(200px,1.1fr) 2fr auto 60px;gap:12px;
+summary{display:grid;grid-template-columns:74px minmax(220px,1.3fr) 2fr 170px 60px;gap:12px;
 padding:9px 14px;cursor:pointer;align-items:baseline;list-style:none}
 summary::-webkit-details-marker{display:none}
 .mark{font-size:12px;font-weight:600;text-transform:uppercase;letter-spacing:.03em}

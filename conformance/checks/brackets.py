@@ -30,7 +30,7 @@ class Parent:
         self.desk = desk
         market = next(desk.markets())
         self.wanted = prices(market)
-        self.market, self.id, self.placed = desk.rest("limit", **self.wanted)
+        self.market, self.id, self.placed = desk.rest("limit", self.wanted)
         self.brackets = desk.brackets(self.id)
 
     def of_type(self, type_: str) -> dict[str, Any] | None:
@@ -166,7 +166,7 @@ def follow_filled_parent(trading: Trading) -> None:
     def judge(desk: Desk) -> None:
         wanted = prices(next(desk.markets()))
         known = set(desk.orders())
-        with desk.traded(**wanted) as trade:
+        with desk.traded(wanted) as trade:
             order_id = str(trade.order["id"])
 
             def new() -> list[dict[str, Any]]:
@@ -219,7 +219,7 @@ def trailing_stop(trading: Trading) -> None:
     def judge(desk: Desk) -> None:
         market = next(desk.markets())
         stop_loss = market.rounded(market.bid * Decimal("0.8"))
-        _market, order_id, _placed = desk.rest("limit", stopLoss=stop_loss, trailingStopPips=str(PIPS))
+        _market, order_id, _placed = desk.rest("limit", {"stopLoss": stop_loss, "trailingStopPips": str(PIPS)})
         exchange = desk.get("orders")
         shown = [
             (each.get("isTrailingStop"), each.get("trailingStopPips"))

@@ -22,7 +22,7 @@ def preview(trading: Trading) -> None:
     def judge(desk: Desk) -> None:
         market, order_id, _placed = desk.rest()
         desk.send("DELETE", f"orders/{order_id}")
-        form = desk.ticket(market, "buy", "limit", **away(market, "limit", "buy", DISTANCES[0]))
+        form = desk.ticket(market, "buy", "limit", away(market, "limit", "buy", DISTANCES[0]))
         before = set(desk.orders())
         exchange = desk.send("POST", "previewOrder", form)
         trading.expect_contract(exchange)
@@ -46,7 +46,7 @@ def preview_of_modification(trading: Trading) -> None:
         market, order_id, _placed = desk.rest()
         before = desk.orders()[order_id]
         price = market.rounded(Decimal(before["limitPrice"]) * Decimal("0.99"))
-        form = {**desk.ticket(market, "buy", "limit", limitPrice=price), "id": order_id}
+        form = {**desk.ticket(market, "buy", "limit", {"limitPrice": price}), "id": order_id}
         exchange = desk.send("POST", "previewOrder", form)
         trading.expect_contract(exchange)
         trading.read(exchange)

@@ -79,7 +79,7 @@ def durations(trading: Trading) -> None:
     def judge(desk: Desk) -> None:
         for duration in desk.durations_for("limit"):
             fields = desk.duration_fields(duration)
-            _market, order_id, _placed = desk.rest("limit", **fields)
+            _market, order_id, _placed = desk.rest("limit", fields)
             exchange = desk.get("orders")
             shown = (_find(exchange, order_id) or {}).get("duration", {})
             trading.expect(
@@ -98,7 +98,7 @@ def request_id(trading: Trading) -> None:
 
     def judge(desk: Desk) -> None:
         market, _order, _placed = desk.rest()
-        form = desk.ticket(market, "buy", "limit", **away(market, "limit", "buy", Decimal("0.1")))
+        form = desk.ticket(market, "buy", "limit", away(market, "limit", "buy", Decimal("0.1")))
         before = set(desk.orders())
         name = f"once-{time.time_ns()}"
         answers = [desk.place(form, request_id=name) for _time in range(2)]
@@ -220,7 +220,7 @@ def unknown_fields(trading: Trading) -> None:
     """A field that the server does not know is no reason to refuse an order."""
 
     def judge(desk: Desk) -> None:
-        _market, _order, placed = desk.rest("limit", fieldOfTomorrow="1")
+        _market, _order, placed = desk.rest("limit", {"fieldOfTomorrow": "1"})
         trading.expect_contract(placed)
 
     trading.on_each(judge, "supportLimitOrders")
@@ -231,6 +231,8 @@ def fields_fit(trading: Trading) -> None:
     """Ids are unique; an order has the prices of its type only, an average once something is filled."""
 
     def judge(desk: Desk) -> None:
+        if not desk.orders():
+            desk.rest()
         exchange = desk.get("orders")
         orders = trading.read(exchange)["d"]
         ids = [order["id"] for order in orders]
@@ -265,6 +267,10 @@ def history_is_final(trading: Trading) -> None:
     """The history has final orders only, as many as asked for, and those that just became final."""
 
     def judge(desk: Desk) -> None:
+        if not desk.d("ordersHistory"):
+            _market, order_id, _placed = desk.rest()
+            desk.send("DELETE", f"orders/{order_id}")
+            desk.until(lambda orders: orders[order_id]["status"] in FINAL)
         exchange = desk.get("ordersHistory")
         history = trading.read(exchange)["d"]
         alive = [order["id"] for order in history if order["status"] not in FINAL]

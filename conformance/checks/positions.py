@@ -28,7 +28,7 @@ def follow_fills(trading: Trading) -> None:
     """A fill changes the position by its quantity; without multiposition there is one per instrument."""
 
     def judge(desk: Desk) -> None:
-        with desk.traded("buy") as trade:
+        with desk.traded() as trade:
             exchange = desk.get("positions")
             position = _position(trading, desk, trade)
             trading.expect(position["qty"] > 0, f"{desk.id}: a quantity of {position['qty']}.", exchange)
