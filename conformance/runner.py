@@ -14,7 +14,7 @@ from typing import Any
 from conformance import checks  # noqa: F401 (registers them)
 from conformance.checks.authorization import log_in
 from conformance.client import Client, Unanswered
-from conformance.contract import Contract
+from conformance.contract import contract
 from conformance.data import Data
 from conformance.framework import CHECKS, Check, Half, Options, Result, Session, Status, carry_out, skipped
 from conformance.trading import Trading
@@ -65,9 +65,8 @@ def run(base: str, options: Options, halves: Iterable[Half], only: Iterable[str]
     """Run the checks of the halves, or those named `only`. Raises CannotRun, with nothing done."""
     started, began = datetime.now(UTC), time.monotonic()
     chosen = _chosen(only, set(halves))
-    contract = Contract()
     notes: list[str] = []
-    sessions = {half: _session(base, half, options, contract, notes) for half in Half if _of(half, chosen)}
+    sessions = {half: _session(base, half, options, notes) for half in Half if _of(half, chosen)}
     announce = _one_at_a_time(progress)
     with ThreadPoolExecutor(max_workers=len(Half)) as pool:
         runs = [
@@ -104,7 +103,7 @@ def _one_at_a_time(progress: Progress) -> Progress:
     return announce
 
 
-def _session(base: str, half: Half, options: Options, contract: Contract, notes: list[str]) -> Session:
+def _session(base: str, half: Half, options: Options, notes: list[str]) -> Session:
     """The session of a half. Raises CannotRun when nobody answers, or the login is refused."""
     client = Client(base)
     login, password, token = (
@@ -125,7 +124,7 @@ def _session(base: str, half: Half, options: Options, contract: Contract, notes:
     if not token and probe.status == 401:
         option = "--data-login and --data-password, or --data-token" if half is Half.DATA else "--login and --password"
         notes.append(f"The {half.value} half is skipped but for what needs no token: give it {option}.")
-    return kind(client.with_token(token or None), contract, options)
+    return kind(client.with_token(token or None), contract(), options)
 
 
 def _run_half(chosen: list[Check[Any]], session: Session, announce: Progress, alone: bool) -> list[Result]:

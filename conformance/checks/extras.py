@@ -132,6 +132,7 @@ def stream_of_orders(trading: Trading) -> None:
     """The stream of orders begins with what `/orders` shows, and then tells of a new order."""
 
     def judge(desk: Desk) -> None:
+        desk.rest()
         head, response = trading.client.open(f"{desk.path}/stream/orders?locale=en")
         with response:
             if head.status == 404 or not response.headers.get("transfer-encoding"):

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 
 from conformance.checks.groups import expect_unauthorized
-from conformance.data import COLUMNS, DAY, MINUTE, Bar, Data, Symbol
+from conformance.data import COLUMNS, DAY, MINUTE, Bar, Data, Symbol, bars_of
 from conformance.framework import Half, Skipped, check
 
 NEEDS = ("symbolsResponseFieldsCorrectness", "groupsResponseFieldsCorrectness")
@@ -42,7 +42,7 @@ def fields_correctness(data: Data) -> None:
         data.expect_contract(exchange)
         lengths = {column: len(exchange.says.get(column, [])) for column in COLUMNS}
         data.expect(len(set(lengths.values())) == 1, f"{symbol.name}: columns differ in length: {lengths}.", exchange)
-        for bar in data.bars(symbol, end - KEPT_MINUTES * MINUTE, end):
+        for bar in bars_of(exchange):
             fits = bar.l <= min(bar.o, bar.c) and bar.h >= max(bar.o, bar.c)
             data.expect(fits, f"{symbol.name} at {bar.t}: open or close lies beyond high and low.", exchange)
 
@@ -83,7 +83,7 @@ def repeatability(data: Data) -> None:
     """The same request has the same answer."""
     for symbol, start, end, bars in recent(data, KEPT_MINUTES):
         exchange = data.ask(symbol, start, end)
-        again = data.bars(symbol, start, end)
+        again = bars_of(exchange)
         data.expect(again == bars, f"{symbol.name}: {_difference(bars, again)}.", exchange)
         data.kept_bars[symbol.ticker] = (start, end, bars)
 
@@ -154,7 +154,7 @@ def no_changes_in_data(data: Data) -> None:
         if symbol.ticker in data.kept_bars:
             start, end, bars = data.kept_bars[symbol.ticker]
             exchange = data.ask(symbol, start, end)
-            again = data.bars(symbol, start, end)
+            again = bars_of(exchange)
             data.expect(again == bars, f"{symbol.name}: {_difference(bars, again)}.", exchange)
 
 

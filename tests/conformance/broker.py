@@ -45,7 +45,7 @@ FLAGS = dict.fromkeys(
     ],
     True,
 )
-INSTRUMENT = {
+INSTRUMENT: dict[str, Any] = {
     "name": "EURUSD",
     "description": "Euro / US dollar",
     "type": "forex",
@@ -91,7 +91,7 @@ class Broker:
         qty = self._qty(form)
         if form.get("instrument") != "EURUSD" or form.get("side") not in OPPOSITE:
             raise Refused("There is no such instrument or side.")
-        order = {
+        order: dict[str, Any] = {
             "id": self.new_id(),
             "instrument": "EURUSD",
             "side": form["side"],
@@ -176,7 +176,7 @@ class Broker:
     def _apply(self, order: Mapping[str, Any], price: Decimal) -> dict[str, Any]:
         """The net position after the fill, which it may have closed."""
         position = next((each for each in self.positions.values() if each["qty"]), None)
-        is_close = bool(position) and position["side"] != order["side"]
+        is_close = position is not None and position["side"] != order["side"]
         if position is None:
             position = {"id": f"P{self.new_id()}", "instrument": "EURUSD", "qty": D(0), "side": order["side"]}
             self.positions[position["id"]] = position
@@ -479,7 +479,7 @@ class Server:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self._server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._server.server_port}"
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
 
     def close(self) -> None:
         self._server.shutdown()

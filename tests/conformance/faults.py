@@ -6,7 +6,6 @@ import json
 import time
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import quote
 
 from tests.conformance.proxy import Fault, Passing, State
 
@@ -16,7 +15,7 @@ MINUTE, DAY = 60, 86400
 COLUMNS = "tohlcv"
 
 
-def _said(end: str, change: Callable[[dict[str, Any]], None]) -> Callable[[Passing, State], None]:
+def _said(end: str, change: Callable[[dict[str, Any]], object]) -> Callable[[Passing, State], None]:
     """Change what a GET of this address says when it succeeds."""
 
     def after(passing: Passing, _state: State) -> None:
@@ -27,7 +26,7 @@ def _said(end: str, change: Callable[[dict[str, Any]], None]) -> Callable[[Passi
     return after
 
 
-def _bars(change: Callable[[dict[str, list[Any]], dict[str, str], State], None]) -> Callable[[Passing, State], None]:
+def _bars(change: Callable[[dict[str, list[Any]], dict[str, str], State], object]) -> Callable[[Passing, State], None]:
     """Change the columns of `/history`, knowing what was asked."""
 
     def after(passing: Passing, state: State) -> None:
@@ -147,6 +146,17 @@ def _add(said: dict[str, list[Any]], at: int) -> None:
         said["t"][-1] = at
 
 
+def _one_more(said: dict[str, list[Any]], query: dict[str, str], _state: State) -> None:
+    if "countback" in query:
+        _add(said, said["t"][-1] + MINUTE)
+
+
+def _loses_its_end(said: dict[str, list[Any]], _query: dict[str, str], _state: State) -> None:
+    """Of two bars about a hole only the first is given."""
+    if len(said["t"]) == 2:
+        _drop(said, 1)
+
+
 def _no_data(passing: Passing, _state: State) -> None:
     if passing.is_get("/history") and passing.said.get("t") == []:
         passing.said = {"s": "no_data"}
@@ -187,7 +197,7 @@ def _not_found(passing: Passing, _state: State) -> None:
         passing.status = 404
 
 
-def _days(change: Callable[[dict[str, list[Any]]], None]) -> Callable[[Passing, State], None]:
+def _days(change: Callable[[dict[str, list[Any]]], object]) -> Callable[[Passing, State], None]:
     def of_days(said: dict[str, list[Any]], query: dict[str, str], _state: State) -> None:
         if "D" in query["resolution"] and said["t"]:
             change(said)
@@ -271,7 +281,7 @@ DATA = (
     Fault(
         "countback-more",
         "historyCountbackMinutes",
-        after=_bars(lambda said, query, _state: "countback" in query and _add(said, said["t"][-1] + MINUTE)),
+        after=_bars(_one_more),
     ),
     Fault(
         "future-bar",
@@ -324,7 +334,7 @@ DATA_OF_BROKER = (
     Fault(
         "hole-without-end",
         "historyGapsTest",
-        after=_bars(lambda said, query, _state: len(said["t"]) == 2 and _drop(said, 1)),
+        after=_bars(_loses_its_end),
     ),
 )
 
@@ -361,9 +371,9 @@ def _errors_as_400(passing: Passing, _state: State) -> None:
         passing.status = 400
 
 
-def _any_account(passing: Passing, state: State) -> None:
+def _any_account(passing: Passing, _state: State) -> None:
     """Whoever asks for an account that there is not gets one that there is."""
-    passing.path = passing.path.replace("no-such-account", quote(state.get("account", "A1")))
+    passing.path = passing.path.replace("no-such-account", "FX-NET")
 
 
 def _other_words(passing: Passing, _state: State) -> None:
@@ -515,9 +525,12 @@ CELLS = Fault(
 # --- what the demo does not offer -------------------------------------------------------------------------------------
 
 
-def _hangs(order: dict[str, Any], _state: State) -> None:
-    if order.get("parentId") and order["status"] == "cancelled":
-        order["status"] = "inactive"
+def _hangs(said: dict[str, Any]) -> None:
+    """Brackets of a cancelled parent stay as they were."""
+    cancelled = {order["id"] for order in said["d"] if order["status"] == "cancelled"}
+    for order in said["d"]:
+        if order.get("parentId") in cancelled:
+            order["status"] = "inactive"
 
 
 def _bracket(change: Callable[[dict[str, Any]], Any]) -> Callable[[Passing, State], None]:
@@ -551,7 +564,7 @@ def _empty_snapshot(line: bytes, _state: State) -> list[bytes]:
 
 
 BRACKETS = (
-    Fault("bracket-hangs", "bracketsFollowCancelledParent", after=_orders(_hangs)),
+    Fault("bracket-hangs", "bracketsFollowCancelledParent", after=_said("/orders", _hangs)),
     Fault("bracket-side", "bracketsPlaced", after=_bracket(lambda order: order.update(side="buy"))),
     Fault(
         "removed-vanishes",

@@ -76,7 +76,7 @@ class Proxy:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self._server.daemon_threads = True
         self._url = f"http://127.0.0.1:{self._server.server_port}"
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
 
     def url(self, fault: str = "sound") -> str:
         return f"{self._url}/{fault}"
@@ -151,7 +151,7 @@ class _Through(BaseHTTPRequestHandler):
         self.send_header(*(("Transfer-Encoding", "chunked") if fault.is_chunked else ("Connection", "close")))
         self.end_headers()
         with self.lock:
-            mine = state.setdefault(threading.get_ident(), {"connection": len(state)})
+            mine = state.setdefault(str(threading.get_ident()), {"connection": len(state)})
         try:
             for line in answer:
                 lines = fault.line(line, mine) if fault.line else [line]

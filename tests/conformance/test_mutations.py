@@ -30,8 +30,10 @@ def documents() -> Iterator[dict[str, Document]]:
             for name, proxy in proxies.items()
         }
         yield {name: each.result() for name, each in runs.items()}
-    for each in (*proxies.values(), *servers.values()):
-        each.close()
+    for proxy in proxies.values():
+        proxy.close()
+    for server in servers.values():
+        server.close()
 
 
 def _run(url: str, names: list[str]) -> Document:
