@@ -117,7 +117,7 @@ class Recording:
         self.ended: float | None = None  # when reading ended
         self.closed_by_server = False
         self._client = client
-        self._end = threading.Event()
+        self._begun, self._end = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._read, name="recording", daemon=True)
         self._thread.start()
 
@@ -126,7 +126,8 @@ class Recording:
         return (self.ended or time.time()) - self.started
 
     def finish(self, seconds: float) -> None:
-        """Wait until it has recorded for so long, or broken off, and end it."""
+        """Wait until it has recorded for so long since the answer began, or broken off, and end it."""
+        self._begun.wait(self._client.timeout_seconds)
         self._thread.join(max(0.0, self.started + seconds - time.time()))
         self.stop()
 
@@ -140,7 +141,9 @@ class Recording:
         except Unanswered as unanswered:
             self.failure, self.head = str(unanswered), unanswered.exchange
             return
-        self.started = time.time()
+        finally:
+            self.started = time.time()
+            self._begun.set()
         with response:
             if response.status_code != 200:
                 self.failure = f"Status {response.status_code} instead of 200."

@@ -185,10 +185,10 @@ def _second_forgets(said: dict[str, list[Any]], query: dict[str, str], state: St
 
 
 def _second_differs(said: dict[str, list[Any]], query: dict[str, str], state: State) -> None:
-    """Only from the fourth time on: while the test collects, all is well."""
+    """Only from the third time on: while the test collects, all is well."""
     key = f"{query['symbol']} {query['from']}"
     state[key] = state.get(key, 0) + 1
-    if state[key] > 3:
+    if state[key] > 2:
         _change(said, "h", 0, lambda high: high * 2)
 
 
@@ -497,7 +497,7 @@ TRADING = (
         after=_said("/mapping", lambda said: said["symbols"][0]["f"].append("ANOTHER")),
     ),
     Fault("unmapped", "mappingCoversInstruments", after=_said("/mapping", lambda said: said.update(symbols=[]))),
-    Fault("depth-reversed", "depthResponseSchema", after=_said("/depth", _reversed_depth)),
+    Fault("depth-reversed", "depthResponseSchema", after=_said("/depth", _reversed_depth), account="SPOT"),
     Fault("no-ask", "quotesResponseSchema", after=_said("/quotes", lambda said: said["d"][0]["v"].pop("ask"))),
     Fault(
         "pl-not-sum",

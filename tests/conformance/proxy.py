@@ -51,7 +51,7 @@ class Passing:
 @dataclass(frozen=True)
 class Fault:
     """`before` changes requests; one that sets a status answers them itself. `line` makes lines of a stream's line, or
-    None: the end. `check` is the test that must see it."""
+    None: the end. `check` is the test that must see it; one that trades on the demo has an `account` to itself."""
 
     name: str
     check: str
