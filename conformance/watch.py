@@ -26,6 +26,11 @@ class Story:
     went_back: str = ""
     evidence: Exchange | None = None
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether it was seen alive, and then final: only of such an order can be said that it stayed."""
+        return self.final_at is not None and len(self.statuses) > 1
+
     def see(self, status: str, at: float, exchange: Exchange) -> None:
         if self.final_at is not None and status not in FINAL and not self.went_back:
             self.went_back, self.evidence = f"{self.statuses[-1]} became {status}", exchange
@@ -57,10 +62,10 @@ class Watch:
         self._thread.join(self._client.timeout_seconds + 1)
 
     def aged(self, path: str, seconds: float) -> bool:
-        """Whether an order of this account has been final for so long."""
+        """Whether an order of this account, seen alive before, has been final for so long."""
         now = time.monotonic()
         return any(
-            story.final_at is not None and now - story.final_at > seconds + 2 * POLL_SECONDS
+            story.is_whole and now - (story.final_at or now) > seconds + 2 * POLL_SECONDS
             for story in list(self.stories.values())
             if story.path == path
         )

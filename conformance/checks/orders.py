@@ -293,7 +293,7 @@ def _ended_stories(trading: Trading) -> list[Story]:
     watch, seconds = trading.watch, trading.options.keep_seconds
 
     def judge(desk: Desk) -> None:
-        if not any(story.path == desk.path and story.final_at for story in list(watch.stories.values())):
+        if not any(story.path == desk.path and story.is_whole for story in list(watch.stories.values())):
             _market, order_id, _placed = desk.rest()
             desk.until(lambda _orders: (desk.path, order_id) in watch.stories)
             desk.send("DELETE", f"orders/{order_id}")

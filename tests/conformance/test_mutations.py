@@ -10,8 +10,9 @@ import pytest
 from conformance.framework import CHECKS, Half, Options, Status
 from conformance.runner import Document, run
 from tests.conformance.broker import TOKEN, Server
-from tests.conformance.faults import BRACKETS, DATA_OF_BROKER, by_name
+from tests.conformance.faults import DATA_OF_BROKER, by_name
 from tests.conformance.proxy import Fault, Proxy
+from tests.conformance.trading_faults import BRACKETS
 
 QUICK = Options(token=TOKEN, data_token=TOKEN, stream_seconds=1, quiet_seconds=0.2, keep_seconds=1.0, fill_seconds=2.0)
 FAULTS = by_name(DATA_OF_BROKER, BRACKETS)

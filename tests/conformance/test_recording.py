@@ -16,7 +16,8 @@ from conformance.contract import contract
 from conformance.data import Data
 from conformance.framework import CHECKS, Options, Result, Status, carry_out
 from conformance.recording import Journal, Recording
-from tests.conformance.broker import TOKEN, Server, bar
+from tests.conformance.broker import TOKEN, Server
+from tests.conformance.market import bar
 
 MINUTE = 60
 

@@ -15,8 +15,9 @@ from conformance.checks.authorization import log_in
 from conformance.client import Client
 from conformance.framework import Half, Options, Status
 from conformance.runner import Document, run
-from tests.conformance.faults import CELLS, DATA, TRADING, by_name
+from tests.conformance.faults import DATA, by_name
 from tests.conformance.proxy import Fault, Proxy
+from tests.conformance.trading_faults import CELLS, TRADING
 from tests.demo import Demo
 
 FAULTS = by_name(DATA, TRADING, (CELLS,))
