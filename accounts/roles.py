@@ -31,6 +31,7 @@ APPS: dict[str, frozenset[Role] | None] = {
     "accounts": None,
     "marketdata": None,
     "trading": None,
+    "conformance": None,
     "auth": _LOGINS,
     "axes": _LOGINS,
     "admin": frozenset({Role.ADMINISTRATOR, Role.COMPLIANCE}),

@@ -75,6 +75,10 @@ SECTIONS = (
         ),
     ),
     (
+        _("Integration"),
+        (("conformance.ConformanceRun", "fact_check"),),
+    ),
+    (
         _("Access"),
         (
             ("accounts.User", "badge"),

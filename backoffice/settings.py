@@ -76,6 +76,7 @@ INSTALLED_APPS = [
     "marketdata",
     "trading",
     "tvapi",
+    "tvapi.conformance",
 ]
 
 MIDDLEWARE = [

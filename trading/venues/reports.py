@@ -11,7 +11,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from accounts.models import Account
-from trading import brackets, dispatch, endings, executions
+from trading import brackets, dispatch, endings, executions, relatives
 from trading.choices import EventKind
 from trading.errors import OrderRejected, Reason
 from trading.models import Execution, Order
@@ -84,7 +84,7 @@ class _Taking:
         if found is None:
             raise Unbookable(f"no order of ours has the ClOrdID {report.cl_ord_id or report.orig_cl_ord_id}")
         self.account = Account.objects.changing(found.order.account_id)
-        related = brackets.locked_with_relatives(self.account, [found.order_id])
+        related = relatives.lock(self.account, [found.order_id])
         self.order = next(order for order in related if order.pk == found.order_id)
         conditions = self.account.group.conditions_at(self.now)
         self.booking = executions.Booking(self.account, conditions, Prices(), self.now, is_done=True)

@@ -8,7 +8,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from accounts.models import Account
-from trading import brackets, endings
+from trading import endings, relatives
 from trading.choices import EventKind
 from trading.errors import OrderRejected, Reason
 from trading.executions import Booking
@@ -43,7 +43,7 @@ def _give_up_unsent() -> int:
 def _give_up(request_id: int, order_id: int, account_id: int) -> None:
     """Withdraw the request, unless it was sent meanwhile: an order that the market never saw is rejected."""
     account = Account.objects.changing(account_id)
-    related = brackets.locked_with_relatives(account, [order_id])
+    related = relatives.lock(account, [order_id])
     order = next(each for each in related if each.pk == order_id)
     now = timezone.now()
     waiting = VenueRequest.objects.select_for_update().filter(pk=request_id, state=RequestState.WAITING)
