@@ -222,7 +222,8 @@ def test_the_account_page_shows_money_positions_orders_and_postings(business: Ac
 def test_the_order_page_tells_its_story(business: Account) -> None:
     order = business.orders.earliest("pk")
     page = superuser().get(url(order, "change"))
-    events, executions = (panel.table["rows"] for panel in page.context["panels"])
+    brackets, events, executions = (panel.table["rows"] for panel in page.context["panels"])
+    assert brackets == []
     assert [row[1] for row in events] == [
         EventKind.PLACED.label,
         EventKind.ACKNOWLEDGED.label,
