@@ -217,7 +217,7 @@ def logout(at: Ticket) -> None:
 
 def leverage(at: Ticket) -> None:
     form = {"instrument": at.symbol, "side": "buy", "orderType": "limit"}
-    shown = at.ok(at.tv.post("/accounts/A/getLeverage", form))["d"]
+    shown = at.ok(at.tv.post("/accounts/A/getLeverage", form))
     form["leverage"] = shown["max"]
     for what in ("previewLeverage", "setLeverage"):
         at.ok(at.tv.post(f"/accounts/A/{what}", form))
