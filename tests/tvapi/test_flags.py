@@ -215,6 +215,14 @@ def logout(at: Ticket) -> None:
     assert at.tv.send("GET", "/accounts")[0] == 401
 
 
+def leverage(at: Ticket) -> None:
+    form = {"instrument": at.symbol, "side": "buy", "orderType": "limit"}
+    shown = at.ok(at.tv.post("/accounts/A/getLeverage", form))
+    form["leverage"] = shown["max"]
+    for what in ("previewLeverage", "setLeverage"):
+        at.ok(at.tv.post(f"/accounts/A/{what}", form))
+
+
 def nothing_to_call(at: Ticket) -> None:
     """Only the page's own look depends on it."""
 
@@ -254,6 +262,7 @@ PROMISES: dict[str, Callable[[Ticket], object]] = {
     "supportPLUpdate": nothing_to_call,
     "supportCustomAccountSummaryRow": summary_row,
     "supportLogout": logout,
+    "supportLeverage": leverage,
     "supportLeverageButton": nothing_to_call,  # without supportLeverage there is none (ACC-10)
     "supportDisplayBrokerNameInSymbolSearch": nothing_to_call,
 }
