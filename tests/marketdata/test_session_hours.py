@@ -59,9 +59,8 @@ def _tables(path: Path) -> set[tuple[str, Table]]:
 
 def _minute(text: str) -> int:
     """`1.00:00:00` is the midnight that ends the day."""
-    days, _, clock = text.rpartition(".")
-    hours, minutes, _seconds = clock.split(":")
-    return int(days or 0) * DAY + int(hours) * 60 + int(minutes)
+    *days, hours, minutes, _seconds = map(int, text.replace(".", ":").split(":"))
+    return sum(days) * DAY + hours * 60 + minutes
 
 
 def _trading_days(table: Table) -> dict[int, Hours] | None:
