@@ -3,6 +3,7 @@
 Without `DATABASE_URL` the embedded servers under `DEMO_DIR` are used, which `make demo` starts.
 """
 
+from ipaddress import ip_network
 from pathlib import Path
 
 import environ
@@ -45,6 +46,13 @@ def _port(name: str, default: int) -> int:
     return int(text)
 
 
+def _networks(name: str) -> list[str]:
+    try:
+        return [str(ip_network(text)) for text in env.list(name, default=[])]
+    except ValueError as error:
+        raise ImproperlyConfigured(f"{name} is a list of networks like 192.0.2.0/24,2001:db8::/32: {error}.") from error
+
+
 HTTP_PORT = _port("HTTP_PORT", 8000)
 STREAM_PORT = _port("STREAM_PORT", HTTP_PORT + 1)
 # Which part of the system an ASGI process is: `stream` where a balancer separates the endless responses, else `web`.
@@ -70,6 +78,9 @@ INSTALLED_APPS = [
     "rest_framework",
     "pgtrigger",
     "axes",
+    "django_otp",
+    "django_otp.plugins.otp_totp",
+    "django_otp.plugins.otp_static",
     "accounts",
     "marketdata",
     "trading",
@@ -77,14 +88,15 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "corsheaders.middleware.CorsMiddleware",  # outermost: its headers are on every answer (CORS-4)
     "django.middleware.security.SecurityMiddleware",
-    "corsheaders.middleware.CorsMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django_otp.middleware.OTPMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "axes.middleware.AxesMiddleware",
@@ -120,6 +132,10 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
 ]
+# Networks as 192.0.2.0/24; none named: from everywhere. TRUSTED_PROXIES is how many of our own stand before us.
+TRUSTED_PROXIES = env.int("TRUSTED_PROXIES", default=0)
+STAFF_NETWORKS = _networks("STAFF_NETWORKS")
+DATA_SERVER_NETWORKS = _networks("DATA_SERVER_NETWORKS")
 TOKEN_LIFETIME_SECONDS = env.int("TOKEN_LIFETIME_SECONDS", default=30 * 60)
 # Failures are counted per login: an attacker who changes his address gains nothing by it.
 AXES_LOCKOUT_PARAMETERS = ["username"]
@@ -181,6 +197,7 @@ CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BEAT_SCHEDULE = {
     "worker-heartbeat": {"task": "backoffice.tasks.heartbeat", "schedule": 5.0, "options": {"expires": 5}},
+    "forget-tokens": {"task": "accounts.tasks.forget_ended_tokens", "schedule": 3600.0, "options": {"expires": 3600}},
     "sweep-orders": {"task": "trading.tasks.sweep", "schedule": 5.0, "options": {"expires": 5}},
 }
 
@@ -272,6 +289,10 @@ LOGGING = {
     "disable_existing_loggers": False,
     "formatters": {"plain": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "plain"}},
-    "loggers": {name: {"level": "WARNING"} for name in ("celery.beat", "celery.worker.strategy", "celery.app.trace")},
+    # oauthlib tells tokens when it is asked to be talkative: it never is.
+    "loggers": {
+        name: {"level": "WARNING"}
+        for name in ("celery.beat", "celery.worker.strategy", "celery.app.trace", "oauthlib", "requests_oauthlib")
+    },
     "root": {"handlers": ["console"], "level": env.str("LOG_LEVEL", default="INFO")},
 }
