@@ -67,6 +67,7 @@ class AccessToken(models.Model):
     class Meta:
         verbose_name = _("access token")
         verbose_name_plural = _("access tokens")
+        permissions = [("revoke_accesstoken", _("Can end access tokens"))]
         indexes = [models.Index(fields=["expires_at"])]
 
     def __str__(self) -> str:

@@ -185,6 +185,7 @@ class RenewalToken(models.Model):
     class Meta:
         verbose_name = _("renewal token")
         verbose_name_plural = _("renewal tokens")
+        permissions = [("revoke_renewaltoken", _("Can end renewal tokens"))]
 
     def __str__(self) -> str:
         return f"{self.user} {self.digest[:8]}…"

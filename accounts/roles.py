@@ -33,9 +33,17 @@ APPS: dict[str, frozenset[Role] | None] = {
     "trading": None,
     "auth": _LOGINS,
     "axes": _LOGINS,
+    "otp_totp": _LOGINS,
     "admin": frozenset({Role.ADMINISTRATOR, Role.COMPLIANCE}),
 }
-PRIVATE = {"user": _LOGINS, "accesstoken": _LOGINS}
+_TOKENS = _LOGINS | {Role.SUPPORT}
+PRIVATE = {
+    "user": _LOGINS,
+    "oauthclient": _LOGINS,
+    "clientsecret": _LOGINS,
+    "accesstoken": _TOKENS,
+    "renewaltoken": _TOKENS,
+}
 
 # Beyond seeing, by app and model: the actions of Django's permissions, others are the model's own.
 MAY: dict[Role, dict[str, dict[str, tuple[str, ...]]]] = {
@@ -47,6 +55,11 @@ MAY: dict[Role, dict[str, dict[str, tuple[str, ...]]]] = {
             "accountgroup": ("add", "change", "delete"),
             "tradingconditions": ("add", "change", "delete"),
             "currency": ("add", "change"),
+            "oauthclient": ("add", "change"),
+            "datatariff": ("add", "change", "delete"),
+            "datasubscription": ("add", "change", "delete"),
+            "accesstoken": ("revoke",),
+            "renewaltoken": ("revoke",),
         },
         "marketdata": {
             "instrument": ("add", "change"),
@@ -57,6 +70,7 @@ MAY: dict[Role, dict[str, dict[str, tuple[str, ...]]]] = {
         "trading": {"groupinstrument": ("add", "change", "delete"), "order": ("cancel",)},
         "auth": {"group": ("add", "change", "delete")},
         "axes": {"accessattempt": ("delete",)},
+        "otp_totp": {"totpdevice": ("add", "delete")},
     },
     Role.OPERATIONS: {
         "accounts": {
@@ -64,7 +78,11 @@ MAY: dict[Role, dict[str, dict[str, tuple[str, ...]]]] = {
             "account": ("add", "change"),
             "accountgroup": ("add", "change"),
             "tradingconditions": ("add", "change", "delete"),
+            "datasubscription": ("add", "change", "delete"),
+            "accesstoken": ("revoke",),
+            "renewaltoken": ("revoke",),
         },
+        "otp_totp": {"totpdevice": ("add", "delete")},
         "marketdata": {"holiday": ("add", "change", "delete")},
         "trading": {"groupinstrument": ("add", "change", "delete")},
         "axes": {"accessattempt": ("delete",)},
@@ -74,6 +92,7 @@ MAY: dict[Role, dict[str, dict[str, tuple[str, ...]]]] = {
         "trading": {"order": ("cancel",)},
     },
     Role.SUPPORT: {
+        "accounts": {"accesstoken": ("revoke",), "renewaltoken": ("revoke",)},
         "marketdata": {
             "instrument": ("describe",),
             "symbolgroup": ("add", "change"),

@@ -119,11 +119,16 @@ def confirm(renewal: RenewalToken) -> None:
         revoke_rows(RenewalToken.objects.filter(pk=renewal.replaces_id))
 
 
-def revoke_rows(renewals: QuerySet[RenewalToken]) -> None:
-    """End these renewal tokens, and the access tokens that came with them."""
-    now = timezone.now()
-    AccessToken.objects.filter(renewal__in=renewals, revoked_at=None).update(revoked_at=now)
-    renewals.filter(revoked_at=None).update(revoked_at=now)
+@transaction.atomic
+def revoke_rows(renewals: QuerySet[RenewalToken]) -> int:
+    """End these renewal tokens, and the access tokens that came with them. Says how many worked till now."""
+    revoke_access(AccessToken.objects.filter(renewal__in=renewals))
+    return renewals.filter(revoked_at=None).update(revoked_at=timezone.now())
+
+
+def revoke_access(rows: QuerySet[AccessToken]) -> int:
+    """End these access tokens. Says how many worked till now."""
+    return rows.filter(revoked_at=None).update(revoked_at=timezone.now())
 
 
 def revoke_family(family: UUID) -> None:
@@ -134,7 +139,7 @@ def revoke_family(family: UUID) -> None:
 @transaction.atomic
 def revoke_all(user: User) -> None:
     """End every token of the user, however he got it."""
-    AccessToken.objects.filter(user=user, revoked_at=None).update(revoked_at=timezone.now())
+    revoke_access(AccessToken.objects.filter(user=user))
     revoke_rows(RenewalToken.objects.filter(user=user))
 
 

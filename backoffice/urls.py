@@ -2,6 +2,7 @@ from django.contrib import admin
 from django.urls import include, path
 from django.views.generic import RedirectView
 
+from accounts import staff_views
 from backoffice import views
 
 urlpatterns = [
@@ -9,5 +10,7 @@ urlpatterns = [
     path("healthz", views.healthz),
     path("tv/ping", views.ping),
     path("tv/", include("tvapi.urls")),
+    path("admin/second-factor/", staff_views.SecondFactorView.as_view(), name="second-factor"),
+    path("admin/confirm-password/", staff_views.ConfirmPasswordView.as_view(), name="confirm-password"),
     path("admin/", admin.site.urls),
 ]

@@ -19,13 +19,16 @@ import msgspec
 from asgiref.sync import sync_to_async
 from django import db
 
-from accounts import tokens
+from accounts import networks, tokens
+from accounts.models import User
 from marketdata import follow, ticklog
 from marketdata.choices import BarSource, SymbolType
 from marketdata.chunks import MINUTE_SECONDS
 from marketdata.folding import FUTURE_MS, MINUTE_MS, Source
 from marketdata.models import Instrument
 from marketdata.ticklog import Entry, Tick
+from tvapi import cors
+from tvapi.visibility import Visibility
 
 PATH = "/tv/streaming"
 HEADERS = [
@@ -249,17 +252,22 @@ async def handle(scope: Scope, receive: Receive, send: Send) -> bool:
     """Answer `GET /tv/streaming` of somebody with a good token, and return True once the response is over.
 
     False, with nothing received or sent, for everything else: then it is Django's, which knows how to refuse. The
-    response ends when the client goes, when it cannot keep up, or when the `asyncio.Event` under `scope["stopping"]`
-    is set.
+    response ends when the client goes, when it cannot keep up, when its login is switched off, or when the
+    `asyncio.Event` under `scope["stopping"]` is set.
     """
-    if scope["path"] != PATH or scope["method"] != "GET" or not await _is_known(scope["headers"]):
+    if scope["path"] != PATH or scope["method"] != "GET" or (user := await _user(scope)) is None:
         return False
+    visibility = Visibility(user)
+    if not await sync_to_async(visibility.refresh)():
+        return False
+    headers = [*HEADERS, *await sync_to_async(cors.headers_of)(scope["headers"])]
     with _hub.subscription() as subscription:
-        await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": b"", "more_body": True})
         ends = {
             "gone": _disconnection(receive),
-            "written": _write(subscription, send),
+            "written": _write(subscription, send, visibility),
+            "over": visibility.end(),
             "overrun": subscription.overrun.wait(),
             "stopping": scope["stopping"].wait(),
         }
@@ -268,26 +276,31 @@ async def handle(scope: Scope, receive: Receive, send: Send) -> bool:
         logger.info("A reader of the stream has gone in the middle of a line.")
     elif "overrun" in ended:
         logger.warning("A reader of the stream was dropped: it is %s batches behind.", LONGEST_QUEUE)
-    elif "stopping" in ended:
+    elif ended & {"stopping", "over"}:
         await send({"type": "http.response.body", "body": b"", "more_body": False})
     return True
 
 
-async def _is_known(headers: Iterable[tuple[bytes, bytes]]) -> bool:
-    """Whether there is one bearer token, and it is good."""
-    given = [value.decode("latin-1") for name, value in headers if name.lower() == b"authorization"]
-    if len(given) != 1:
-        return False
-    scheme, _, token = given[0].strip().partition(" ")
-    return scheme.lower() == "bearer" and await sync_to_async(_has_user)(token.strip())
+async def _user(scope: Scope) -> User | None:
+    """Whose bearer token it is; None unless there is one, it is good, and comes from where it may come from."""
+    given = _header(scope, b"authorization")
+    scheme, _, token = given[0].strip().partition(" ") if len(given) == 1 else ("", "", "")
+    if scheme.lower() != "bearer" or (user := await sync_to_async(_user_of)(token.strip())) is None:
+        return None
+    address = networks.address_of((scope.get("client") or ("",))[0], ",".join(_header(scope, b"x-forwarded-for")))
+    return user if networks.address_may_serve_data(address, user) else None
 
 
-def _has_user(token: str) -> bool:
+def _header(scope: Scope, name: bytes) -> list[str]:
+    return [value.decode("latin-1") for each, value in scope["headers"] if each.lower() == name]
+
+
+def _user_of(token: str) -> User | None:
     db.close_old_connections()  # one that Postgres has closed meanwhile; a request of Django's begins so too
     try:
-        return tokens.user_of(token) is not None
+        return tokens.user_of(token)
     except db.Error:
-        return False  # Django will meet the same fault, and knows what to say
+        return None  # Django will meet the same fault, and knows what to say
 
 
 async def _disconnection(receive: Receive) -> None:
@@ -295,12 +308,13 @@ async def _disconnection(receive: Receive) -> None:
         pass
 
 
-async def _write(subscription: Subscription, send: Send) -> None:
+async def _write(subscription: Subscription, send: Send, visibility: Visibility) -> None:
     while True:
         chunk = await subscription.chunks.get()
         while not subscription.chunks.empty():
             chunk += subscription.chunks.get_nowait()
-        await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        if chunk := visibility.of(chunk):
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
 
 
 async def _first_of(endings: Mapping[str, Awaitable[Any]]) -> set[str]:

@@ -254,5 +254,5 @@ def _redirect(address: str) -> HttpResponse:
     """302 to an address that was compared with the registered one."""
     response = HttpResponse(status=302)
     response["Location"] = address
-    response.xframe_options_exempt = True  # type: ignore[attr-defined]  # a hidden frame renews (AUTH-22)
+    response.xframe_options_exempt = True  # a hidden frame renews (AUTH-22)
     return response
