@@ -87,7 +87,7 @@ class AuthorizeView(View):
                 response = self._error(error.twotuples)
             response["Content-Language"] = language
             response["Cache-Control"] = "no-store"
-            response["Referrer-Policy"] = "no-referrer"
+            response["Referrer-Policy"] = "same-origin"  # "no-referrer" would make the form's Origin null
             return response
 
     def _read(self, request: HttpRequest) -> None:
