@@ -50,6 +50,7 @@ def open_page(page: Page, tradingview: OAuth2Session, lang: str = "en") -> None:
 def log_in(page: Page, password: str) -> None:
     """With the keyboard alone."""
     expect(page.get_by_label("Login")).to_be_focused()
+    page.keyboard.press("Control+A")  # after a failure the login is still there
     page.keyboard.type("trader")
     page.keyboard.press("Tab")
     page.keyboard.type(password)

@@ -77,7 +77,8 @@ class AuthorizeView(View):
         language = locales.language_of_page(request.GET.get("lang")) or translation.get_language() or locales.ENGLISH
         with translation.override(language):
             try:
-                self._read(request)
+                if (request.method or "").lower() in self.http_method_names:
+                    self._read(request)
                 response = super().dispatch(request, *args, **kwargs)
             except FatalClientError:
                 response = self._page("refused", status=400, sentence=_("This address does not lead to a login."))
