@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 from urllib.parse import quote, urlencode
 
-from tests.tvapi.contract import DOCUMENT
+from tests.tvapi.contract import DOCUMENT, FORM
 
 # What a field may hold when it does not hold what the schema says.
 NASTY = [
@@ -57,7 +57,7 @@ def _call(chance: random.Random, method: str, path: str, operation: dict[str, An
 
 def _body(chance: random.Random, operation: dict[str, Any]) -> list[tuple[str, str]]:
     content = _resolved(operation.get("requestBody", {})).get("content", {})
-    schema = _resolved(next(iter(content.values()), {}).get("schema", {}))
+    schema = _resolved(content.get(FORM, {}).get("schema", {}))
     if "oneOf" in schema:
         schema = _resolved(chance.choice(schema["oneOf"]))
     fields = [(name, _value(chance, field)) for name, field in schema.get("properties", {}).items()]

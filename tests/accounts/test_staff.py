@@ -168,7 +168,7 @@ def pay_out(request: HttpRequest) -> HttpResponse:
     return HttpResponse("paid")
 
 
-def asked(session: Any) -> HttpResponse:
+def asked(session: Any) -> Any:
     request = HttpRequest()
     request.path = "/admin/pay-out/"
     request.session = session
