@@ -3,7 +3,7 @@ BIN := .venv/bin
 STAMP := .venv/.synced
 UV = $(or $(shell command -v uv 2>/dev/null),.tools/bin/uv)
 
-.PHONY: demo test lint format messages clean help
+.PHONY: demo test fuzz lint format messages clean help
 .DEFAULT_GOAL := help
 
 demo: $(STAMP) ## start everything: servers, demo data, web, stream, worker, beat, feed, engine (HTTP_PORT, DEMO_DIR)
@@ -11,6 +11,9 @@ demo: $(STAMP) ## start everything: servers, demo data, web, stream, worker, bea
 
 test: $(STAMP) ## run the tests on servers of their own (ARGS='-k name' to choose)
 	@$(BIN)/python -m pytest -n 2 $(ARGS)
+
+fuzz: $(STAMP) ## send 50,000 requests made from openapi.yaml (FUZZ_REQUESTS, FUZZ_SEED to choose)
+	@FUZZ_REQUESTS=$(or $(FUZZ_REQUESTS),50000) $(BIN)/python -m pytest -q tests/tvapi/test_generated_requests.py
 
 lint: $(STAMP) ## check style, types, import directions, migrations
 	@$(BIN)/ruff check .

@@ -20,9 +20,9 @@ from unfold.admin import StackedInline
 from unfold.decorators import display
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
+from accounts import access_admin  # noqa: F401 (its pages)
 from accounts.choices import AccountState
 from accounts.models import (
-    AccessToken,
     Account,
     AccountGroup,
     Balance,
@@ -108,18 +108,6 @@ class GroupAdmin(BaseGroupAdmin, StaffAdmin):
     @admin.display(description=_("kept by the program"), boolean=True)
     def is_role(self, group: Group) -> bool:
         return group.name in Role
-
-
-@admin.register(AccessToken)
-class AccessTokenAdmin(LogAdmin):
-    """Tokens given out; only their hashes are known."""
-
-    list_display = ("id", "user", "created_at", "expires_at", "revoked_at")
-    list_select_related = ("user",)
-    fields = ("user", "digest", "created_at", "expires_at", "revoked_at")
-    search_lookup = "user__username"
-    search_help_text = _("Login, or the number of a token")
-    empty_text = _("Nobody has logged in over the API yet.")
 
 
 @admin.register(AccessAttempt)

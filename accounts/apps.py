@@ -8,6 +8,7 @@ class AccountsConfig(AppConfig):
     verbose_name = _("Clients and accounts")
 
     def ready(self) -> None:
-        from accounts import roles
+        from accounts import roles, staff
 
         post_migrate.connect(roles.bring_in_line, dispatch_uid="roles")
+        staff.connect()

@@ -77,3 +77,30 @@ class TransferKind(models.TextChoices):
     SWAP = "swap", _("Swap")
     FUNDING = "funding", _("Funding")
     NEGATIVE_BALANCE = "negative_balance", _("Negative balance correction")
+
+
+class EnvironmentPair(models.TextChoices):
+    """TradingView's environment and ours that it works with (ENV-1)."""
+
+    LOCALHOST_STAGING = "localhost-staging", _("localhost → staging")
+    STAGING_STAGING = "staging-staging", _("staging → staging")
+    PRODUCTION_STAGING = "production-staging", _("production → staging")
+    LOCALHOST_PRODUCTION = "localhost-production", _("localhost → production")
+    STAGING_PRODUCTION = "staging-production", _("staging → production")
+    PRODUCTION_PRODUCTION = "production-production", _("production → production")
+
+    @property
+    def tradingview(self) -> str:
+        return self.value.partition("-")[0]
+
+    @property
+    def broker(self) -> str:
+        """Which of our environments: staging or production, as `settings.ENVIRONMENT` says it."""
+        return self.value.partition("-")[2]
+
+
+class RenewalKind(models.TextChoices):
+    """What a renewal token is for: TradingView's server holds the one, the user's browser the other."""
+
+    REFRESH = "refresh", _("Refresh token")
+    COOKIE = "cookie", _("Browser login")  # renews tokens of the implicit flow in a hidden frame (AUTH-22)

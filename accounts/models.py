@@ -13,6 +13,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from accounts import entitlement_models, oauth_models  # noqa: F401 (models of this app, in modules of their own)
 from accounts.choices import (
     AccountState,
     AccountType,
@@ -52,10 +53,22 @@ class AccessToken(models.Model):
     created_at = models.DateTimeField(_("created"), db_default=Now())
     expires_at = models.DateTimeField(_("expires"))
     revoked_at = models.DateTimeField(_("revoked"), null=True, blank=True)
+    client = models.ForeignKey(
+        "OAuthClient", models.CASCADE, null=True, blank=True, related_name="access_tokens", verbose_name=_("client")
+    )
+    renewal = models.ForeignKey(
+        "RenewalToken",
+        models.CASCADE,
+        null=True,
+        blank=True,
+        related_name="access_tokens",
+        verbose_name=_("renewed by"),
+    )
 
     class Meta:
         verbose_name = _("access token")
         verbose_name_plural = _("access tokens")
+        permissions = [("revoke_accesstoken", _("Can end access tokens"))]
         indexes = [models.Index(fields=["expires_at"])]
 
     def __str__(self) -> str:
@@ -253,7 +266,9 @@ class TradingConditions(models.Model):
 
 class AccountQuerySet(models.QuerySet["Account"]):
     def of_user(self, user: User) -> AccountQuerySet:
-        """What this login may see and trade; nobody else's (ACC-3)."""
+        """What this login may see and trade; nobody else's (ACC-3). A data server has no accounts."""
+        if user.is_data_client:
+            return self.none()
         return self.filter(client__user=user).exclude(state=AccountState.CLOSED)
 
     def changing(self, pk: int) -> Account:

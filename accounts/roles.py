@@ -34,9 +34,17 @@ APPS: dict[str, frozenset[Role] | None] = {
     "conformance": None,
     "auth": _LOGINS,
     "axes": _LOGINS,
+    "otp_totp": _LOGINS,
     "admin": frozenset({Role.ADMINISTRATOR, Role.COMPLIANCE}),
 }
-PRIVATE = {"user": _LOGINS, "accesstoken": _LOGINS}
+_TOKENS = _LOGINS | {Role.SUPPORT}
+PRIVATE = {
+    "user": _LOGINS,
+    "oauthclient": _LOGINS,
+    "clientsecret": _LOGINS,
+    "accesstoken": _TOKENS,
+    "renewaltoken": _TOKENS,
+}
 
 # Beyond seeing, by app and model: the actions of Django's permissions, others are the model's own.
 MAY: dict[Role, dict[str, dict[str, tuple[str, ...]]]] = {
@@ -48,6 +56,11 @@ MAY: dict[Role, dict[str, dict[str, tuple[str, ...]]]] = {
             "accountgroup": ("add", "change", "delete"),
             "tradingconditions": ("add", "change", "delete"),
             "currency": ("add", "change"),
+            "oauthclient": ("add", "change"),
+            "datatariff": ("add", "change", "delete"),
+            "datasubscription": ("add", "change", "delete"),
+            "accesstoken": ("revoke",),
+            "renewaltoken": ("revoke",),
         },
         "marketdata": {
             "instrument": ("add", "change"),
@@ -70,6 +83,7 @@ MAY: dict[Role, dict[str, dict[str, tuple[str, ...]]]] = {
         },
         "auth": {"group": ("add", "change", "delete")},
         "axes": {"accessattempt": ("delete",)},
+        "otp_totp": {"totpdevice": ("add", "delete")},
     },
     Role.OPERATIONS: {
         "accounts": {
@@ -77,7 +91,11 @@ MAY: dict[Role, dict[str, dict[str, tuple[str, ...]]]] = {
             "account": ("add", "change"),
             "accountgroup": ("add", "change"),
             "tradingconditions": ("add", "change", "delete"),
+            "datasubscription": ("add", "change", "delete"),
+            "accesstoken": ("revoke",),
+            "renewaltoken": ("revoke",),
         },
+        "otp_totp": {"totpdevice": ("add", "delete")},
         "marketdata": {"holiday": ("add", "change", "delete")},
         "trading": {
             "groupinstrument": ("add", "change", "delete"),
@@ -96,6 +114,7 @@ MAY: dict[Role, dict[str, dict[str, tuple[str, ...]]]] = {
         },
     },
     Role.SUPPORT: {
+        "accounts": {"accesstoken": ("revoke",), "renewaltoken": ("revoke",)},
         "marketdata": {
             "instrument": ("describe",),
             "symbolgroup": ("add", "change"),

@@ -24,6 +24,7 @@ from accounts import cash
 from accounts.choices import AccountType, CommissionKind, FeeAsset, Profile
 from accounts.models import Account, AccountGroup, Client, Currency, TradingConditions, User
 from accounts.roles import Role
+from backoffice import demo_oauth
 from marketdata import sessions, simulator
 from marketdata.choices import BarSource, MappingState, SymbolType
 from marketdata.models import Instrument, SymbolGroup, SymbolMapping
@@ -300,6 +301,7 @@ def seed() -> None:
         )
     with transaction.atomic():
         _make_users()
+        demo_oauth.make_clients()
         _make_currencies()
         _make_market()
         _make_groups()

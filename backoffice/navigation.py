@@ -83,7 +83,13 @@ SECTIONS = (
         (
             ("accounts.User", "badge"),
             ("auth.Group", "shield_person"),
+            ("accounts.OAuthClient", "hub"),
+            ("accounts.ClientSecret", "password"),
             ("accounts.AccessToken", "key"),
+            ("accounts.RenewalToken", "autorenew"),
+            ("otp_totp.TOTPDevice", "phonelink_lock"),
+            ("accounts.DataTariff", "sell"),
+            ("accounts.DataSubscription", "card_membership"),
             ("axes.AccessAttempt", "lock"),
             ("admin.LogEntry", "history"),
         ),

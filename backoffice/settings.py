@@ -4,6 +4,7 @@ Without `DATABASE_URL` the embedded servers under `DEMO_DIR` are used, which `ma
 """
 
 from decimal import Decimal
+from ipaddress import ip_network
 from pathlib import Path
 
 import environ
@@ -46,6 +47,13 @@ def _port(name: str, default: int) -> int:
     return int(text)
 
 
+def _networks(name: str) -> list[str]:
+    try:
+        return [str(ip_network(text)) for text in env.list(name, default=[])]
+    except ValueError as error:
+        raise ImproperlyConfigured(f"{name} is a list of networks like 192.0.2.0/24,2001:db8::/32: {error}.") from error
+
+
 HTTP_PORT = _port("HTTP_PORT", 8000)
 STREAM_PORT = _port("STREAM_PORT", HTTP_PORT + 1)
 # Which part of the system an ASGI process is: `stream` where a balancer separates the endless responses, else `web`.
@@ -72,6 +80,9 @@ INSTALLED_APPS = [
     "rest_framework",
     "pgtrigger",
     "axes",
+    "django_otp",
+    "django_otp.plugins.otp_totp",
+    "django_otp.plugins.otp_static",
     "accounts",
     "marketdata",
     "trading",
@@ -80,14 +91,16 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "corsheaders.middleware.CorsMiddleware",  # outermost: its headers are on every answer (CORS-4)
     "django.middleware.security.SecurityMiddleware",
-    "corsheaders.middleware.CorsMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django_otp.middleware.OTPMiddleware",
+    "accounts.staff.StaffGate",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "axes.middleware.AxesMiddleware",
@@ -123,7 +136,17 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
 ]
+# Networks as 192.0.2.0/24; none named: from everywhere. TRUSTED_PROXIES is how many of our own stand before us.
+TRUSTED_PROXIES = env.int("TRUSTED_PROXIES", default=0)
+STAFF_NETWORKS = _networks("STAFF_NETWORKS")
+DATA_SERVER_NETWORKS = _networks("DATA_SERVER_NETWORKS")
 TOKEN_LIFETIME_SECONDS = env.int("TOKEN_LIFETIME_SECONDS", default=30 * 60)
+SECOND_FACTOR_REQUIRED = env.bool("SECOND_FACTOR_REQUIRED", default=not IS_LOCAL)  # of staff; others may have one
+OTP_TOTP_ISSUER = env.str("BROKER_ID", default="demo")
+SESSION_COOKIE_AGE = 30 * 60 if not IS_LOCAL else 12 * 3600  # seconds without a click
+SESSION_SAVE_EVERY_REQUEST = True
+STAFF_SESSION_SECONDS = 12 * 3600  # with clicks
+REAUTHENTICATION_SECONDS = 10 * 60 if not IS_LOCAL else STAFF_SESSION_SECONDS  # how fresh a password money wants
 # Failures are counted per login: an attacker who changes his address gains nothing by it.
 AXES_LOCKOUT_PARAMETERS = ["username"]
 AXES_FAILURE_LIMIT = 10
@@ -135,13 +158,14 @@ SILENCED_SYSTEM_CHECKS = ["axes.W006"]  # which wants the address counted too
 AXES_ENABLE_ADMIN = False  # accounts.admin has a page of its own for locked logins
 
 # --- requests from the browser (CORS-1 … CORS-7) ----------------------------------------------------------------------
-CORS_ALLOWED_ORIGIN_REGEXES = [r"^https://([a-z0-9-]+\.)+tradingview\.com$", r"^https://([a-z0-9-]+\.)+xstaging\.tv$"]
+# The environment pairs say which; these are for a broker that has none, see accounts.origins.
+DEFAULT_ORIGINS = ["https://*.tradingview.com", "https://*.xstaging.tv"]
 if not IS_PRODUCTION:
-    CORS_ALLOWED_ORIGIN_REGEXES.append(r"^https?://localhost:6285$")
+    DEFAULT_ORIGINS += ["http://localhost:6285", "https://localhost:6285"]
 CORS_ALLOW_METHODS = ["GET", "POST", "PUT", "DELETE", "OPTIONS"]
 CORS_ALLOW_HEADERS = ["authorization", "content-type"]
 CORS_PREFLIGHT_MAX_AGE = 86400
-CORS_URLS_REGEX = r"^/tv/"
+CORS_URLS_REGEX = r"^/(?!admin/)"  # on every status, and where there is nothing (CORS-4)
 
 # --- behind TLS -------------------------------------------------------------------------------------------------------
 if not IS_LOCAL:
@@ -150,8 +174,12 @@ if not IS_LOCAL:
     SECURE_REDIRECT_EXEMPT = [r"^healthz$"]
     SECURE_HSTS_SECONDS = 730 * 86400  # GEN-13
     SECURE_HSTS_INCLUDE_SUBDOMAINS = True
+    SECURE_HSTS_PRELOAD = True
     SESSION_COOKIE_SECURE = True
+    SESSION_COOKIE_NAME = "__Host-session"  # bound to this very host
     CSRF_COOKIE_SECURE = True
+    CSRF_COOKIE_NAME = "__Host-csrf"
+    CSRF_COOKIE_HTTPONLY = True
 
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["tvapi.auth.BearerAuthentication"],
@@ -189,6 +217,7 @@ CELERY_BEAT_SCHEDULE = {
     "drop-old-bars": {"task": "marketdata.tasks.drop_old_bars", "schedule": 86_400.0},
     "charge-swaps": {"task": "trading.tasks.charge_swaps", "schedule": 30.0, "options": {"expires": 30}},
     "charge-funding": {"task": "trading.tasks.charge_funding", "schedule": 30.0, "options": {"expires": 30}},
+    "forget-tokens": {"task": "accounts.tasks.forget_ended_tokens", "schedule": 3600.0, "options": {"expires": 3600}},
     "sweep-orders": {"task": "trading.tasks.sweep", "schedule": 5.0, "options": {"expires": 5}},
     "sweep-venues": {"task": "trading.tasks.sweep_venues", "schedule": 5.0, "options": {"expires": 5}},
     "reconcile": {"task": "trading.tasks.reconcile", "schedule": 60.0, "options": {"expires": 60}},
@@ -291,6 +320,10 @@ LOGGING = {
     "disable_existing_loggers": False,
     "formatters": {"plain": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "plain"}},
-    "loggers": {name: {"level": "WARNING"} for name in ("celery.beat", "celery.worker.strategy", "celery.app.trace")},
+    # oauthlib tells tokens when it is asked to be talkative: it never is.
+    "loggers": {
+        name: {"level": "WARNING"}
+        for name in ("celery.beat", "celery.worker.strategy", "celery.app.trace", "oauthlib", "requests_oauthlib")
+    },
     "root": {"handlers": ["console"], "level": env.str("LOG_LEVEL", default="INFO")},
 }

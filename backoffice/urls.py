@@ -2,6 +2,7 @@ from django.contrib import admin
 from django.urls import include, path
 from django.views.generic import RedirectView
 
+from accounts import staff_views
 from backoffice import views
 
 admin.autodiscover()  # here, not in every process: only those that serve pages need them
@@ -11,5 +12,7 @@ urlpatterns = [
     path("healthz", views.healthz),
     path("tv/ping", views.ping),
     path("tv/", include("tvapi.urls")),
+    path("admin/second-factor/", staff_views.SecondFactorView.as_view(), name="second-factor"),
+    path("admin/confirm-password/", staff_views.ConfirmPasswordView.as_view(), name="confirm-password"),
     path("admin/", admin.site.urls),
 ]

@@ -13,9 +13,10 @@ from decimal import Decimal
 from itertools import count
 from typing import Any
 
-from accounts import cash, tokens
-from accounts.choices import Profile
+from accounts import cash, oauth_clients, tokens
+from accounts.choices import EnvironmentPair, Profile
 from accounts.models import Account, AccountGroup, Client, Currency, TradingConditions, User
+from accounts.oauth_models import OAuthClient
 from marketdata import ticklog
 from marketdata.choices import BarSource, SymbolType
 from marketdata.models import Instrument, SymbolGroup, SymbolMapping
@@ -96,6 +97,17 @@ def user(username: str | None = None, *, password: str | None = None, **fields: 
 def token(of: User) -> str:
     """A bearer token of this user."""
     return tokens.issue(of)[0]
+
+
+def oauth_client(
+    pair: EnvironmentPair = EnvironmentPair.PRODUCTION_PRODUCTION, *, secret: str = "", **fields: Any
+) -> OAuthClient:
+    """The client of an environment pair; without a secret it can be shown, and gets no token."""
+    values = {"redirect_uris": ["https://www.tradingview.com/trading/oauth-redirect/test/"], **fields}
+    made = OAuthClient.objects.create(pair=pair, client_id=f"tv-{pair}", **values)
+    if secret:
+        oauth_clients.add_secret(made, secret)
+    return made
 
 
 def symbol_group(name: str) -> SymbolGroup:

@@ -21,12 +21,11 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from django import db
-from django.conf import settings
 from django.utils import translation
 
 from accounts import tokens
 from accounts.models import Account
-from tvapi import locales, snapshots
+from tvapi import cors, locales, snapshots
 from tvapi.endless import HEADERS, Receive, Scope, Send, Subscription, bearer, disconnection, first_of, send_part
 from tvapi.renderers import encode
 
@@ -217,8 +216,9 @@ async def handle(scope: Scope, receive: Receive, send: Send) -> bool:
     if account_id is None:
         return False
     language = locales.language_in(scope.get("query_string", b"").decode("latin-1"))
+    headers = [*HEADERS, *await _desk.run(cors.headers_of, scope["headers"])]
     with _desk.reader(Topic(account_id, match[2], language), token) as reader:
-        await send({"type": "http.response.start", "status": 200, "headers": [*HEADERS, *_cors(scope["headers"])]})
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
         ends = {
             "gone": disconnection(receive),
             "written": _write(reader, send),
@@ -235,13 +235,3 @@ async def handle(scope: Scope, receive: Receive, send: Send) -> bool:
 async def _write(reader: Reader, send: Send) -> None:
     while True:
         await send_part(send, b"".join(await reader.take()))
-
-
-def _cors(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-    """The headers with which a page of TradingView's may read the stream (CORS-4, CORS-7)."""
-    allowed = [(b"vary", b"origin")]
-    for name, value in headers:
-        origin = value.decode("latin-1")
-        if name.lower() == b"origin" and any(re.match(each, origin) for each in settings.CORS_ALLOWED_ORIGIN_REGEXES):
-            allowed.append((b"access-control-allow-origin", value))
-    return allowed

@@ -6,7 +6,7 @@ from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
-from accounts import tokens
+from accounts import networks, tokens
 from accounts.models import User
 
 
@@ -19,6 +19,8 @@ class BearerAuthentication(BaseAuthentication):
             return None
         scheme, _space, token = header.strip().partition(" ")
         if scheme.lower() != "bearer" or (user := tokens.user_of(token.strip())) is None:
+            raise AuthenticationFailed
+        if not networks.may_serve_data(request._request, user):
             raise AuthenticationFailed
         return user, token.strip()
 

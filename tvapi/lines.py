@@ -145,8 +145,8 @@ def _trade(tick: Tick, source: Source) -> tuple[Decimal, Decimal] | None:
 
     STRM-8 asks for artificial trades at the bid, of forex at the middle price with size 0. We send them at the price
     that our bars are made of, which `/symbol_info` declares as `bar-source`: bars built from the trades, those built
-    from the quotes, and those of `/history` are then the same (STRM-15). For forex the size is 0, otherwise that of
-    the bid.
+    from the quotes, and those of `/history` are then the same (STRM-15). For forex the size is 0; otherwise it is what
+    the tick adds to the volume of its bar, one, and not what is bid.
     """
     if (priced := source.price_and_size(tick)) is None or not _is_open(source, tick):
         return None
@@ -155,7 +155,7 @@ def _trade(tick: Tick, source: Source) -> tuple[Decimal, Decimal] | None:
         return price, size
     if source.instrument.type == SymbolType.FOREX:
         return price, Decimal(0)
-    return price, tick.bid_size or size
+    return price, size
 
 
 def _is_open(source: Source, tick: Tick) -> bool:

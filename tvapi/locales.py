@@ -36,12 +36,24 @@ LANGUAGES = {
     "zh_TW": "zh-hant",
 }
 
+# The login page's `lang` is another list (LOC-4).
+PAGE_LANGUAGES = {
+    **LANGUAGES,
+    **{code.partition("_")[0]: language for code, language in LANGUAGES.items() if code not in ("zh_CN", "zh_TW")},
+    "zh": "zh-hans",
+}
+
 _IN_QUERY = re.compile(r"(?:^|&)locale=([A-Za-z_]+)(?:&|$)")
 
 
 def language(locale: str) -> str:
     """Our language for a `locale`; English for one we do not know (LOC-2)."""
     return LANGUAGES.get(locale, ENGLISH)
+
+
+def language_of_page(lang: str | None) -> str | None:
+    """Our language for a `lang`: English for one we do not know, None where none was sent."""
+    return PAGE_LANGUAGES.get(lang, ENGLISH) if lang else None
 
 
 def language_of(request: HttpRequest) -> str:

@@ -31,11 +31,16 @@ class StrictFormParser(BaseParser):
     def parse(
         self, stream: IO[Any], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
     ) -> dict[str, str]:
-        body = stream.read(BODY_LIMIT + 1)
-        if len(body) > BODY_LIMIT:
-            _discard(stream)
-            raise Refused(_("The request is too large."))
-        return form(body)
+        return form(read_body(stream))
+
+
+def read_body(stream: IO[Any] | HttpRequest) -> bytes:
+    """The whole body. Raises Refused when it is too long."""
+    body: bytes = stream.read(BODY_LIMIT + 1)
+    if len(body) > BODY_LIMIT:
+        _discard(stream)
+        raise Refused(_("The request is too large."))
+    return body
 
 
 def query(request: HttpRequest) -> dict[str, str]:
@@ -61,7 +66,7 @@ def form(raw: bytes) -> dict[str, str]:
     return {name: value for name, value in fields.items() if value}
 
 
-def _discard(stream: IO[Any]) -> None:
+def _discard(stream: IO[Any] | HttpRequest) -> None:
     for _chunk in range(DISCARD_LIMIT // BODY_LIMIT):
         if not stream.read(BODY_LIMIT):
             return

@@ -11,15 +11,17 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 
 import redis
 from asgiref.sync import sync_to_async
 from django import db
 
-from accounts import tokens
+from accounts import networks, tokens
+from accounts.models import User
 from marketdata import follow, metrics, ticklog
 from marketdata.metrics import Meter
+from tvapi import cors
 from tvapi.endless import (
     HEADERS,
     LONGEST_QUEUE,
@@ -33,6 +35,7 @@ from tvapi.endless import (
     send_part,
 )
 from tvapi.lines import Chunk, Lines, heartbeat
+from tvapi.visibility import Visibility
 
 PATH = "/tv/streaming"
 BATCH_SECONDS = 0.05
@@ -135,17 +138,22 @@ async def handle(scope: Scope, receive: Receive, send: Send) -> bool:
     """Answer `GET /tv/streaming` of somebody with a good token, and return True once the response is over.
 
     False, with nothing received or sent, for everything else: then it is Django's, which knows how to refuse. The
-    response ends when the client goes, when it cannot keep up, or when the `asyncio.Event` under `scope["stopping"]`
-    is set.
+    response ends when the client goes, when it cannot keep up, when its login is switched off, or when the
+    `asyncio.Event` under `scope["stopping"]` is set.
     """
-    if scope["path"] != PATH or scope["method"] != "GET" or not await _is_known(scope["headers"]):
+    if scope["path"] != PATH or scope["method"] != "GET" or (user := await _user(scope)) is None:
         return False
+    visibility = Visibility(user)
+    if not await sync_to_async(visibility.refresh)():
+        return False
+    headers = [*HEADERS, *await sync_to_async(cors.headers_of)(scope["headers"])]
     with _hub.subscription() as subscription:
-        await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send_part(send, b"")
         ends = {
             "gone": disconnection(receive),
-            "written": _write(subscription, send, _hub.meter),
+            "written": _write(subscription, send, _hub.meter, visibility),
+            "over": visibility.end(),
             "overrun": subscription.overrun.wait(),
             "stopping": scope["stopping"].wait(),
         }
@@ -155,28 +163,36 @@ async def handle(scope: Scope, receive: Receive, send: Send) -> bool:
     elif "overrun" in ended:
         _hub.meter.dropped += 1
         logger.warning("A reader of the stream was dropped: it is %s batches behind.", LONGEST_QUEUE)
-    elif "stopping" in ended:
+    elif ended & {"stopping", "over"}:
         await send_part(send, b"", is_last=True)
     return True
 
 
-async def _is_known(headers: Iterable[tuple[bytes, bytes]]) -> bool:
-    """Whether there is one bearer token, and it is good."""
-    token = bearer(headers)
-    return token is not None and await sync_to_async(_has_user)(token)
+async def _user(scope: Scope) -> User | None:
+    """Whose bearer token it is; None unless there is one, it is good, and comes from where it may come from."""
+    token = bearer(scope["headers"])
+    if token is None or (user := await sync_to_async(_user_of)(token)) is None:
+        return None
+    address = networks.address_of((scope.get("client") or ("",))[0], ",".join(_header(scope, b"x-forwarded-for")))
+    return user if networks.address_may_serve_data(address, user) else None
 
 
-def _has_user(token: str) -> bool:
+def _header(scope: Scope, name: bytes) -> list[str]:
+    return [value.decode("latin-1") for each, value in scope["headers"] if each.lower() == name]
+
+
+def _user_of(token: str) -> User | None:
     db.close_old_connections()  # one that Postgres has closed meanwhile; a request of Django's begins so too
     try:
-        return tokens.user_of(token) is not None
+        return tokens.user_of(token)
     except db.Error:
-        return False  # Django will meet the same fault, and knows what to say
+        return None  # Django will meet the same fault, and knows what to say
 
 
-async def _write(subscription: Subscription[Chunk], send: Send, meter: Meter) -> None:
+async def _write(subscription: Subscription[Chunk], send: Send, meter: Meter, visibility: Visibility) -> None:
     while True:
         chunks = await subscription.take()
-        await send_part(send, b"".join(chunk.data for chunk in chunks))
+        if body := visibility.of(b"".join(chunk.data for chunk in chunks)):
+            await send_part(send, body)
         for chunk in chunks:
             meter.sent(chunk.times_ms)

@@ -1,7 +1,7 @@
 from django.urls import URLPattern, path, register_converter
 from django.urls.converters import StringConverter
 
-from tvapi.views import accounts, authorization, data, fallback, leverage, orders, positions, prices
+from tvapi.views import accounts, authorization, data, fallback, leverage, oauth, orders, positions, prices
 
 
 class AnythingConverter(StringConverter):
@@ -15,6 +15,8 @@ register_converter(AnythingConverter, "any")
 urlpatterns: list[URLPattern] = [
     path("authorize", authorization.AuthorizeView.as_view()),
     path("logout", authorization.LogoutView.as_view()),
+    path("oauth2/authorize", oauth.AuthorizeView.as_view(), name="oauth-authorize"),
+    path("oauth2/token", oauth.TokenView.as_view(), name="oauth-token"),
     path("config", accounts.ConfigView.as_view()),
     path("accounts", accounts.AccountsView.as_view()),
     # These two first: an id that ends like another address is still an id.

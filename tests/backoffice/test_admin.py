@@ -40,7 +40,9 @@ MAY: dict[Role, dict[str, set[str]]] = {
         "accounts.Account": {"add", "change"},
         "accounts.AccountGroup": {"add", "change"},
         "accounts.Client": {"add", "change"},
+        "accounts.DataSubscription": {"add", "change", "delete"},
         "axes.AccessAttempt": {"delete"},
+        "otp_totp.TOTPDevice": {"add", "delete"},
         "marketdata.Holiday": {"add", "change", "delete"},
     },
     Role.DEALING: {
@@ -54,11 +56,13 @@ MAY: dict[Role, dict[str, set[str]]] = {
         "marketdata.SymbolMapping": {"add", "change", "delete"},
     },
 }
-LOGINS = {"accounts.AccessToken", "accounts.User", "auth.Group", "axes.AccessAttempt"}
+TOKENS = {"accounts.AccessToken", "accounts.RenewalToken"}
+LOGINS = {"accounts.User", "accounts.OAuthClient", "accounts.ClientSecret", "auth.Group", "axes.AccessAttempt"}
+LOGINS |= {"otp_totp.TOTPDevice"}
 HIDDEN: dict[Role, set[str]] = {
     Role.COMPLIANCE: set(),
     Role.OPERATIONS: {"admin.LogEntry"},
-    Role.DEALING: {"admin.LogEntry"} | LOGINS,
+    Role.DEALING: {"admin.LogEntry"} | LOGINS | TOKENS,
     Role.SUPPORT: {"admin.LogEntry"} | LOGINS,
 }
 
@@ -93,6 +97,7 @@ def business() -> Account:
     account = factories.account(number="ADM-1")
     factories.mapping("EURUSD", "DEMO:EURUSD")
     factories.token(account.client.user)
+    factories.oauth_client(secret="a-secret-of-the-tests-only")
     factories.quote("EURUSD", "1.10000", "1.10010")
     desk.fill(account, "buy", "10000")
     for limit in ("1.05000", "1.04000"):
@@ -124,7 +129,7 @@ def test_the_auditor_changes_nothing_whatever_he_posts(business: Account) -> Non
     before = {model: list(model._default_manager.order_by("pk").values()) for model in MODELS}
     for model in MODELS:
         pks = [str(pk) for pk in model._default_manager.values_list("pk", flat=True)]
-        for action in ("delete_selected", "cancel_orders"):
+        for action in ("delete_selected", "cancel_orders", "revoke", "give_new_secret"):
             visitor.post(url(model), {"action": action, "_selected_action": pks, "post": "yes", "confirmed": "yes"})
         for row in model._default_manager.all()[:1]:
             assert visitor.post(url(row, "change"), {"name": "x", "state": "blocked"}).status_code == 403

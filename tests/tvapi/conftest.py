@@ -3,6 +3,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from accounts import origins
 from accounts.models import User
 from tests import factories
 from tests.tvapi.contract import TradingView, client_of
@@ -39,3 +40,8 @@ def faults() -> Iterator[list[logging.LogRecord]]:
     yield records
     logger.removeHandler(handler)
     assert [record.getMessage() for record in records] == []
+
+
+@pytest.fixture(autouse=True)
+def pairs_read_anew() -> None:
+    origins.forget()

@@ -22,6 +22,8 @@ from django.db import connections
 from jsonschema import Draft202012Validator
 from pytest_django import Settings
 
+from accounts.entitlement_models import DataSubscription, DataTariff
+from accounts.models import User
 from backoffice import embedded
 from backoffice.processes import LOOPBACK, free_port, spawn, stop
 from marketdata import bars, ticklog
@@ -308,6 +310,41 @@ def test_a_stream_ends_completely_when_the_server_stops(token: str) -> None:
             connection.stopping.set()
             while connection.sent[-1].get("more_body") is not False:
                 await asyncio.sleep(0.01)
+
+    run(scenario())
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_restricted_data_server_gets_the_lines_of_its_groups_alone(eurusd: Instrument, btcusdt: Instrument) -> None:
+    server = factories.user("restricted", is_data_client=True)
+    tariff = DataTariff.objects.create(name="Pairs", groups=["demo_forex"])
+    DataSubscription.objects.create(user=server, tariff=tariff)
+    token = factories.token(server)
+
+    async def scenario() -> None:
+        async with connected(token) as (connection,):
+            await sync_to_async(factories.quote)("BTCUSDT", "60000", "60001")
+            await sync_to_async(factories.quote)("EURUSD", "1.1", "1.2")
+            await connection.has(2)
+        assert {line["id"] for line in connection.prices} == {"EURUSD"}
+
+    run(scenario())
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_stream_ends_when_its_login_is_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tvapi.visibility.REFRESH_SECONDS", 0.05)
+    server = factories.user("server", is_data_client=True)
+    token = factories.token(server)
+
+    async def scenario() -> None:
+        connection = Connection(token)
+        task = asyncio.create_task(connection.handle())
+        while not connection.sent:
+            await asyncio.sleep(0.01)
+        await User.objects.filter(pk=server.pk).aupdate(is_active=False)
+        assert await task
+        assert connection.sent[-1] == {"type": "http.response.body", "body": b"", "more_body": False}
 
     run(scenario())
 

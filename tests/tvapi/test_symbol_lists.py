@@ -53,7 +53,7 @@ def test_what_is_prepared_is_served_without_looking_at_the_symbols(server, djang
     factories.instrument("EURUSD")
     symbol_lists.prepare()
     with django_assert_num_queries(1):
-        assert symbol_lists.document("demo_forex")
+        assert symbol_lists.document(["demo_forex"])
 
 
 @pytest.mark.django_db(transaction=True)
@@ -73,10 +73,10 @@ def test_a_list_made_while_a_change_was_not_yet_committed_is_not_served_after_it
     writer = threading.Thread(target=change)
     writer.start()
     assert changed.wait(10)
-    assert b"New" not in gzip.decompress(symbol_lists.document("demo_forex") or b"")
+    assert b"New" not in gzip.decompress(symbol_lists.document(["demo_forex"]))
     seen.set()
     writer.join()
-    assert b"New" in gzip.decompress(symbol_lists.document("demo_forex") or b"")
+    assert b"New" in gzip.decompress(symbol_lists.document(["demo_forex"]))
 
 
 def test_a_list_is_not_kept_when_a_symbol_changes_while_it_is_made(server, monkeypatch):
@@ -89,7 +89,7 @@ def test_a_list_is_not_kept_when_a_symbol_changes_while_it_is_made(server, monke
         return made
 
     monkeypatch.setattr(symbol_lists, "_make", make_slowly)
-    symbol_lists.document("demo_forex")
+    symbol_lists.document(["demo_forex"])
     monkeypatch.undo()
     assert server.get("/symbol_info", group="demo_forex")["description"] == ["New"]
 

@@ -6,6 +6,7 @@ from django.utils.translation import gettext_lazy as _
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from accounts import entitlements
 from marketdata import bars
 from marketdata.choices import MappingState
 from marketdata.models import Instrument, SymbolGroup, SymbolMapping
@@ -28,23 +29,28 @@ class MappingView(WireView):
 
 class GroupsView(WireView):
     def get(self, request: Request) -> Response:
-        return ok({"groups": [{"id": name} for name in _groups()]})
+        existing = _groups()
+        visible = entitlements.groups_of(self.user, existing)
+        return ok({"groups": [{"id": name} for name in visible if name in existing]})
 
 
 class PermissionsView(WireView):
-    """The groups this user may see: all of them, as nothing is restricted (PRM-1)."""
+    """The groups this user may see, TradingView's own among them (PRM-1, PRM-2)."""
 
     def get(self, request: Request) -> Response:
-        return ok({"groups": _groups()})
+        return ok({"groups": entitlements.groups_of(self.user, _groups())})
 
 
 class SymbolInfoView(WireView):
     """The symbols of one group, or of all groups (GRP-6)."""
 
     def get(self, request: Request) -> Response:
-        document = symbol_lists.document(self.query.get("group"))
-        if document is None:
-            raise Refused(_("There is no such group of symbols."))
+        visible = entitlements.groups_of(self.user, _groups())
+        if (group := self.query.get("group")) is not None:
+            if group not in visible:
+                raise Refused(_("There is no such group of symbols."))
+            visible = [group]
+        document = symbol_lists.document(visible)
         if not document:
             raise Refused(_("There are no symbols here."))  # the schema knows no empty columns
         return PreparedResponse(document, request)
@@ -53,7 +59,7 @@ class SymbolInfoView(WireView):
 class HistoryView(WireView):
     def get(self, request: Request) -> Response:
         query = self.read_query(forms.HistoryQuery)
-        instrument = _instrument(query["symbol"])
+        instrument = self._instrument(query["symbol"])
         try:
             columns = bars.history(
                 instrument, query["resolution"], query["from"], query["to"], countback=query.get("countback")
@@ -61,6 +67,15 @@ class HistoryView(WireView):
         except bars.UnknownResolution as error:
             raise Refused(str(error)) from error
         return Response(wire.history(columns))
+
+    def _instrument(self, symbol: str) -> Instrument:
+        """Any instrument that has bars, in no group or in one that the user may see. Raises Refused (HIST-12)."""
+        known = Instrument.objects.select_related("symbol_group").filter(symbol=symbol)
+        if forms.is_symbol(symbol) and (instrument := known.first()):
+            group = instrument.symbol_group
+            if group is None or group.name in entitlements.groups_of(self.user, [group.name]):
+                return instrument
+        raise Refused(_("There is no such symbol."))
 
 
 class StreamingView(WireView):
@@ -72,10 +87,3 @@ class StreamingView(WireView):
 
 def _groups() -> list[str]:
     return list(SymbolGroup.objects.order_by("name").values_list("name", flat=True))
-
-
-def _instrument(symbol: str) -> Instrument:
-    """Any instrument that has bars, whether it is in a group or not. Raises Refused (HIST-12)."""
-    if forms.is_symbol(symbol) and (instrument := Instrument.objects.filter(symbol=symbol).first()):
-        return instrument
-    raise Refused(_("There is no such symbol."))

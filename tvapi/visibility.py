@@ -1,0 +1,60 @@
+"""Whose stream shows what: the lines that a login may have, looked up anew every few seconds (PRM-1)."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+import msgspec
+from asgiref.sync import sync_to_async
+from django import db
+
+from accounts import entitlements
+from accounts.models import User
+from marketdata.models import Instrument, SymbolGroup
+
+REFRESH_SECONDS = 4.0
+
+logger = logging.getLogger(__name__)
+
+
+class _Line(msgspec.Struct):
+    """What of a line says whose it is; a heartbeat is nobody's."""
+
+    id: str = ""
+
+
+_symbol_of = msgspec.json.Decoder(_Line).decode
+
+
+class Visibility:
+    """What one connection may see."""
+
+    def __init__(self, user: User) -> None:
+        self._user = user
+        self._hidden: frozenset[str] = frozenset()
+
+    def of(self, chunk: bytes) -> bytes:
+        """The lines of the chunk that are to be seen: mostly all, and then the same bytes as for everybody (STRM-5)."""
+        if not self._hidden:
+            return chunk
+        return b"".join(line for line in chunk.splitlines(keepends=True) if _symbol_of(line).id not in self._hidden)
+
+    async def end(self) -> None:
+        """Keep up with what the login may see, and return when it was switched off."""
+        while await sync_to_async(self.refresh)():
+            await asyncio.sleep(REFRESH_SECONDS)
+
+    def refresh(self) -> bool:
+        """Whether the login may go on. Without the database it may, with what is known."""
+        db.close_old_connections()
+        try:
+            if not User.objects.filter(pk=self._user.pk, is_active=True).exists():
+                return False
+            existing = set(SymbolGroup.objects.values_list("name", flat=True))
+            hidden = existing.difference(entitlements.groups_of(self._user, existing))
+            symbols = Instrument.objects.filter(symbol_group__name__in=hidden) if hidden else Instrument.objects.none()
+            self._hidden = frozenset(symbols.values_list("symbol", flat=True))
+        except db.Error as error:
+            logger.warning("What a reader of the stream may see cannot be read, it stays as it was: %s", error)
+        return True
