@@ -34,6 +34,7 @@ APPS: dict[str, frozenset[Role] | None] = {
     "auth": _LOGINS,
     "axes": _LOGINS,
     "admin": frozenset({Role.ADMINISTRATOR, Role.COMPLIANCE}),
+    "audit": _LOGINS,
 }
 PRIVATE = {"user": _LOGINS, "accesstoken": _LOGINS}
 
@@ -57,6 +58,7 @@ MAY: dict[Role, dict[str, dict[str, tuple[str, ...]]]] = {
         "trading": {"groupinstrument": ("add", "change", "delete"), "order": ("cancel",)},
         "auth": {"group": ("add", "change", "delete")},
         "axes": {"accessattempt": ("delete",)},
+        "audit": {"entry": ("export",)},
     },
     Role.OPERATIONS: {
         "accounts": {
@@ -80,7 +82,7 @@ MAY: dict[Role, dict[str, dict[str, tuple[str, ...]]]] = {
             "symbolmapping": ("add", "change", "delete"),
         },
     },
-    Role.COMPLIANCE: {},
+    Role.COMPLIANCE: {"audit": {"entry": ("export",)}},
 }
 
 

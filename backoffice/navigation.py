@@ -12,11 +12,13 @@ from django.urls import reverse
 from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
 
+from backoffice import pages
 from backoffice.admin import list_url, may_view
 
-# Title: (model, symbol of the Material Symbols font)
+# Name, title: (model, symbol of the Material Symbols font). Pages that are no model's name their section themselves.
 SECTIONS = (
     (
+        "trading",
         _("Trading"),
         (
             ("trading.Order", "receipt_long"),
@@ -25,6 +27,7 @@ SECTIONS = (
         ),
     ),
     (
+        "clients",
         _("Clients"),
         (
             ("accounts.Client", "person"),
@@ -33,6 +36,7 @@ SECTIONS = (
         ),
     ),
     (
+        "market",
         _("Market"),
         (
             ("marketdata.Instrument", "candlestick_chart"),
@@ -43,6 +47,7 @@ SECTIONS = (
         ),
     ),
     (
+        "books",
         _("Books"),
         (
             ("accounts.Transfer", "sync_alt"),
@@ -53,6 +58,7 @@ SECTIONS = (
         ),
     ),
     (
+        "access",
         _("Access"),
         (
             ("accounts.User", "badge"),
@@ -60,6 +66,7 @@ SECTIONS = (
             ("accounts.AccessToken", "key"),
             ("axes.AccessAttempt", "lock"),
             ("admin.LogEntry", "history"),
+            ("audit.Entry", "policy"),
         ),
     ),
 )
@@ -69,10 +76,20 @@ def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
     """The groups of links, as unfold's setting SIDEBAR takes them; called for every page."""
     overview = {"title": _("Overview"), "icon": "dashboard", "link": reverse("admin:index")}
     sections = [
-        {"title": title, "items": [_item(model, icon) for model, icon in _models(pages) if may_view(request, model)]}
-        for title, pages in SECTIONS
+        {"title": title, "items": [*_pages(request, name), *_lists(request, models)]}
+        for name, title, models in SECTIONS
     ]
     return [{"items": [overview]}, *(section for section in sections if section["items"])]
+
+
+def _pages(request: HttpRequest, section: str) -> Iterator[dict[str, Any]]:
+    for page in pages.registry.values():
+        if page.section == section and page.may_open(request):
+            yield {"title": page.title, "icon": page.icon, "link": page.url}
+
+
+def _lists(request: HttpRequest, models: Iterable[tuple[str, str]]) -> Iterator[dict[str, Any]]:
+    return (_item(model, icon) for model, icon in _models(models) if may_view(request, model))
 
 
 def _models(pages: Iterable[tuple[str, str]]) -> Iterator[tuple[type[Model], str]]:

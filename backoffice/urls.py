@@ -2,12 +2,13 @@ from django.contrib import admin
 from django.urls import include, path
 from django.views.generic import RedirectView
 
-from backoffice import views
+from backoffice import pages, views
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
     path("healthz", views.healthz),
     path("tv/ping", views.ping),
     path("tv/", include("tvapi.urls")),
+    path("admin/", include(pages.urls())),
     path("admin/", admin.site.urls),
 ]

@@ -53,8 +53,8 @@ LOGINS = {"accounts.AccessToken", "accounts.User", "auth.Group", "axes.AccessAtt
 HIDDEN: dict[Role, set[str]] = {
     Role.COMPLIANCE: set(),
     Role.OPERATIONS: {"admin.LogEntry"},
-    Role.DEALING: {"admin.LogEntry"} | LOGINS,
-    Role.SUPPORT: {"admin.LogEntry"} | LOGINS,
+    Role.DEALING: {"admin.LogEntry", "audit.Entry"} | LOGINS,
+    Role.SUPPORT: {"admin.LogEntry", "audit.Entry"} | LOGINS,
 }
 
 
@@ -207,7 +207,7 @@ def test_the_sidebar_leads_only_where_the_role_may_go(business: Account) -> None
 def test_the_account_page_shows_money_positions_orders_and_postings(business: Account) -> None:
     page = superuser().get(url(business, "change"))
     tables = {str(panel.title): panel.table for panel in page.context["panels"]}
-    assert list(tables) == ["balances", "open positions", "latest orders", "latest postings"]
+    assert list(tables) == ["balances", "open positions", "latest orders", "latest postings", "history"]
     assert [str(cell) for cell in tables["balances"]["rows"][0][1:]] == ["100,000", "0"]
     assert [str(cell) for cell in tables["open positions"]["rows"][0][2:5]] == ["Buy", "10,000", "1.1001"]
     assert len(tables["latest orders"]["rows"]) == 3
