@@ -58,6 +58,8 @@ class LedgerKind(models.TextChoices):
     HOUSE_CASH = "house_cash", _("House: bank and custody")
     HOUSE_TRADING = "house_trading", _("House: trading result")
     HOUSE_COMMISSION = "house_commission", _("House: commission")
+    HOUSE_PENDING = "house_pending", _("House: money on its way")
+    HOUSE_ADJUSTMENT = "house_adjustment", _("House: credits and adjustments")
 
 
 class TransferKind(models.TextChoices):
@@ -66,3 +68,8 @@ class TransferKind(models.TextChoices):
     REALIZED_PL = "realized_pl", _("Realized profit or loss")
     EXCHANGE = "exchange", _("Exchange of assets")
     COMMISSION = "commission", _("Commission")
+    HOLD = "hold", _("Set aside for a request")
+    RETURN = "return", _("Given back from a request")
+    CREDIT = "credit", _("Credit")
+    ADJUSTMENT = "adjustment", _("Adjustment")
+    BETWEEN_ACCOUNTS = "between_accounts", _("Transfer between accounts")

@@ -35,8 +35,9 @@ APPS: dict[str, frozenset[Role] | None] = {
     "axes": _LOGINS,
     "admin": frozenset({Role.ADMINISTRATOR, Role.COMPLIANCE}),
     "audit": _LOGINS,
+    "operations": None,
 }
-PRIVATE = {"user": _LOGINS, "accesstoken": _LOGINS}
+PRIVATE = {"user": _LOGINS, "accesstoken": _LOGINS, "attachment": _LOGINS}
 
 # Beyond seeing, by app and model: the actions of Django's permissions, others are the model's own.
 MAY: dict[Role, dict[str, dict[str, tuple[str, ...]]]] = {
@@ -59,6 +60,7 @@ MAY: dict[Role, dict[str, dict[str, tuple[str, ...]]]] = {
         "auth": {"group": ("add", "change", "delete")},
         "axes": {"accessattempt": ("delete",)},
         "audit": {"entry": ("export",)},
+        "operations": {"cashrequest": ("request", "approve"), "cashlimit": ("add", "change", "delete")},
     },
     Role.OPERATIONS: {
         "accounts": {
@@ -70,6 +72,7 @@ MAY: dict[Role, dict[str, dict[str, tuple[str, ...]]]] = {
         "marketdata": {"holiday": ("add", "change", "delete")},
         "trading": {"groupinstrument": ("add", "change", "delete")},
         "axes": {"accessattempt": ("delete",)},
+        "operations": {"cashrequest": ("request", "approve")},
     },
     Role.DEALING: {
         "marketdata": {"instrument": ("state",)},

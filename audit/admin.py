@@ -45,9 +45,9 @@ class TableFilter(admin.SimpleListFilter):
     title = _("subject")
     parameter_name = "table_name__exact"
 
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        named = [(model._meta.db_table, capfirst(model._meta.verbose_name)) for model in tracking.tracked_models()]
-        return sorted(named, key=lambda pair: str(pair[1]))
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        named = [(model._meta.db_table, capfirst(str(model._meta.verbose_name))) for model in tracking.tracked_models()]
+        return sorted(named, key=lambda pair: pair[1])
 
     def queryset(self, request: HttpRequest, queryset: models.QuerySet[Entry]) -> models.QuerySet[Entry]:
         return queryset.filter(table_name=self.value()) if self.value() else queryset

@@ -36,8 +36,9 @@ class Context:
     def settings(self) -> list[str]:
         """User id, login, source and reason, as the database's triggers read them."""
         user = self.user() if self.user else None
-        known = user is not None and user.pk is not None
-        return [str(user.pk) if known else "", user.get_username() if known else "", self.source, self.reason]
+        if user is None or user.pk is None:
+            return ["", "", self.source, self.reason]
+        return [str(user.pk), user.get_username(), self.source, self.reason]
 
 
 _current: ContextVar[Context | None] = ContextVar("audit_context", default=None)

@@ -28,6 +28,7 @@ UNTRACKED = {
     "marketdata.BarChunk": "bars only grow, the database compares",
     "marketdata.LogPosition": "a reader's place in the tick log",
     "marketdata.OpenBar": "the minute in progress",
+    "operations.Attachment": "append-only itself",
     "operations.Job": "progress of long work, written every second",
     "trading.Execution": "append-only itself",
     "trading.Order": "every change leaves an order event",
@@ -90,6 +91,7 @@ def _table(model: type[models.Model]) -> Table:
     columns = [field.column for field in model._meta.concrete_fields if field.column]
     pk = model._meta.pk
     assert pk is not None
+    assert pk.column is not None
     return Table(
         name=name,
         key=pk.column,

@@ -36,6 +36,14 @@ SECTIONS = (
         ),
     ),
     (
+        "cash",
+        _("Cash"),
+        (
+            ("operations.CashRequest", "approval"),
+            ("operations.CashLimit", "vertical_align_top"),
+        ),
+    ),
+    (
         "market",
         _("Market"),
         (

@@ -74,6 +74,7 @@ INSTALLED_APPS = [
     "accounts",
     "marketdata",
     "trading",
+    "operations",
     "tvapi",
 ]
 

@@ -41,6 +41,7 @@ MAY: dict[Role, dict[str, set[str]]] = {
         "accounts.Client": {"add", "change"},
         "axes.AccessAttempt": {"delete"},
         "marketdata.Holiday": {"add", "change", "delete"},
+        "operations.CashRequest": {"add"},
     },
     Role.DEALING: {"marketdata.Instrument": {"change"}},
     Role.SUPPORT: {
