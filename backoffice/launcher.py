@@ -27,6 +27,7 @@ STOP_ORDER = (("web", "stream"), ("beat", "worker", "feed", "engine"), ("valkey"
 STOP_SECONDS = 3.0  # for each of the three groups: below ten in all
 PATIENCE_SECONDS = 30.0  # after which the parts that are still silent are named
 WATCH_SECONDS = 0.1
+HEALTH_SECONDS = 2.0  # for one answer; a signal is not noticed meanwhile
 
 BLOCK = """
 The demo runs. Its data and logs are in {demo_dir}; Ctrl-C stops it.
@@ -56,7 +57,7 @@ class Interrupted(Exception):
 def main() -> int:
     """Run the demo until a signal ends it. Returns the exit code: 0 after an orderly stop, 1 after a refusal."""
     for signum in STOP_SIGNALS:
-        signal.signal(signum, _interrupt)
+        signal.signal(signum, _note)
     supervisor = Supervisor(say)
     try:
         with _locked(settings.DEMO_DIR):
@@ -72,8 +73,23 @@ def main() -> int:
         return 1
 
 
-def _interrupt(signum: int, frame: object) -> NoReturn:
-    raise Interrupted(signal.Signals(signum).name)
+_asked: list[signal.Signals] = []  # signals that have come
+
+
+def _note(signum: int, frame: object) -> None:
+    """Only take note. An exception raised from here could leave a child unknown, or a lock of `subprocess` held."""
+    _asked.append(signal.Signals(signum))
+
+
+def _check_interrupted() -> None:
+    """Raise Interrupted when a signal has come. Called wherever the demo waits."""
+    if _asked:
+        raise Interrupted(_asked[0].name)
+
+
+def _pause() -> None:
+    time.sleep(WATCH_SECONDS)
+    _check_interrupted()
 
 
 def _run(supervisor: Supervisor) -> NoReturn:
@@ -87,7 +103,7 @@ def _run(supervisor: Supervisor) -> NoReturn:
         _start_servers(supervisor, layout)
         while preparation.poll() is None:
             supervisor.watch()
-            time.sleep(WATCH_SECONDS)
+            _pause()
     finally:
         stop([(preparation, signal.SIGTERM)], seconds=1)
     if preparation.returncode != 0:
@@ -99,7 +115,7 @@ def _run(supervisor: Supervisor) -> NoReturn:
     say(BLOCK.format(demo_dir=settings.DEMO_DIR, url=_url(settings.HTTP_PORT), stream=_url(settings.STREAM_PORT)))
     while True:
         supervisor.watch()
-        time.sleep(WATCH_SECONDS)
+        _pause()
 
 
 def _stop(supervisor: Supervisor) -> None:
@@ -163,7 +179,12 @@ def _start_servers(supervisor: Supervisor, layout: Layout | None) -> None:
 def _start_server(supervisor: Supervisor, program: Program, answers: Callable[[Layout], bool], layout: Layout) -> None:
     with step(f"Starting {program.name}"):
         child = supervisor.start(program)
-        embedded.await_answer(program, child.process, answers, layout)
+        embedded.await_answer(program, child.process, lambda _layout: _answers_by_now(answers, layout), layout)
+
+
+def _answers_by_now(answers: Callable[[Layout], bool], layout: Layout) -> bool:
+    _check_interrupted()
+    return answers(layout)
 
 
 def _preparation() -> Program:
@@ -230,13 +251,13 @@ def _await_health(supervisor: Supervisor) -> None:
         if time.monotonic() > patience:
             patience = float("inf")
             say(f"Still waiting for {', '.join(silent)}; the logs are in {settings.DEMO_DIR / 'logs'}.")
-        time.sleep(WATCH_SECONDS)
+        _pause()
 
 
 def _silent_parts() -> list[str]:
     """The parts that do not answer yet, as /healthz names them; `web` when it does not answer itself."""
     try:
-        with urllib.request.urlopen(f"{_url(settings.HTTP_PORT)}/healthz", timeout=5):
+        with urllib.request.urlopen(f"{_url(settings.HTTP_PORT)}/healthz", timeout=HEALTH_SECONDS):
             return []
     except urllib.error.HTTPError as error:
         with contextlib.suppress(ValueError, KeyError):

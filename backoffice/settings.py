@@ -59,7 +59,7 @@ INSTALLED_APPS = [
     "backoffice",  # before unfold, one of whose templates it replaces
     "unfold",
     "unfold.contrib.filters",
-    "django.contrib.admin",
+    "django.contrib.admin.apps.SimpleAdminConfig",  # the URLs find the pages
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",

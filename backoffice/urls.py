@@ -4,6 +4,8 @@ from django.views.generic import RedirectView
 
 from backoffice import pages, views
 
+admin.autodiscover()  # here, not in every process: only those that serve pages need them
+
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
     path("healthz", views.healthz),

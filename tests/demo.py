@@ -46,10 +46,14 @@ class Demo:
             "STREAM_PORT": str(self.stream_port),
         }
 
-    def start(self) -> None:
-        """Return when the demo has printed its closing block; fail with its output when it does not."""
+    def launch(self) -> None:
+        """Begin to start it."""
         argv = [sys.executable, "manage.py", "run_demo"]
         self.process = spawn(Program("demo", argv, log=self.output, cwd=PROJECT, env=self.env))
+
+    def start(self) -> None:
+        """Return when the demo has printed its closing block; fail with its output when it does not."""
+        self.launch()
         wait_until(lambda: self.is_ready() or self.process.poll() is not None, PATIENCE_SECONDS)
         if not self.is_ready() or self.process.poll() is not None:
             self.stop()

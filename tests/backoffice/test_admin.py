@@ -29,6 +29,7 @@ from trading.states import OrderStatus
 
 pytestmark = pytest.mark.django_db
 
+admin.autodiscover()  # as the URLs do
 MODELS = sorted(admin.site._registry, key=lambda model: model._meta.label)
 LABELS = [model._meta.label for model in MODELS]
 # What each role may do beside looking, and what it may not even see; written out so that a slip in the table of roles

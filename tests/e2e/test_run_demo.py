@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
 import psutil
 import pytest
@@ -87,3 +88,18 @@ def test_stop_leaves_nothing_behind_and_the_next_start_finds_the_data(demo: Demo
         assert wait_until(lambda: demo.processes() == [], PATIENCE_SECONDS)
         demo.start()
         assert demo.manage("shell", "--no-imports", "-c", code).stdout == before
+
+
+@pytest.mark.parametrize("seconds", [0.0, 1.0, 4.0])
+def test_interrupted_start_leaves_nothing_behind(tmp_path_factory: pytest.TempPathFactory, seconds: float) -> None:
+    directory = tmp_path_factory.mktemp("interrupted")
+    for parent in (directory, *directory.parents[:2]):
+        parent.chmod(0o711)  # Postgres' own user goes through it when root runs the tests
+    demo = Demo(directory)
+    demo.launch()
+    assert wait_until(lambda: "Starting the demo in" in demo.output.read_text(), PATIENCE_SECONDS)
+    time.sleep(seconds)
+    demo.stop(signal.SIGINT)
+    assert demo.process.returncode == 0
+    assert demo.output.read_text().endswith("Stopped (SIGINT).\n")
+    assert wait_until(lambda: demo.processes() == [], PATIENCE_SECONDS)
