@@ -30,6 +30,21 @@ class AccountState(models.TextChoices):
     CLOSED = "closed", _("Closed")
 
 
+class AccountEventKind(models.TextChoices):
+    OPENED = "opened", _("Opened")
+    STATE = "state", _("State changed")
+
+
+class KycState(models.TextChoices):
+    """How far the client's identity is known."""
+
+    NONE = "none", _("Nothing asked yet")
+    PENDING = "pending", _("Papers are being checked")
+    VERIFIED = "verified", _("Verified")
+    REJECTED = "rejected", _("Rejected")
+    EXPIRED = "expired", _("Papers have expired")
+
+
 class AccountType(models.TextChoices):
     """Shown beside the account's name (ACC-2)."""
 
@@ -49,6 +64,11 @@ class FeeAsset(models.TextChoices):
 
     QUOTE = "quote", _("Quote asset")
     RECEIVED = "received", _("Received asset")
+
+
+class ConditionsState(models.TextChoices):
+    DRAFT = "draft", _("Draft")
+    APPROVED = "approved", _("Approved")
 
 
 class LedgerKind(models.TextChoices):

@@ -44,10 +44,12 @@ MAY: dict[Role, dict[str, dict[str, tuple[str, ...]]]] = {
     Role.ADMINISTRATOR: {
         "accounts": {
             "user": ("add", "change"),
-            "client": ("add", "change"),
+            "client": ("add", "change", "verify"),
+            "clientnote": ("add",),
+            "numberseries": ("add", "change"),
             "account": ("add", "change"),
             "accountgroup": ("add", "change", "delete"),
-            "tradingconditions": ("add", "change", "delete"),
+            "tradingconditions": ("draft", "approve"),
             "currency": ("add", "change"),
         },
         "marketdata": {
@@ -60,25 +62,39 @@ MAY: dict[Role, dict[str, dict[str, tuple[str, ...]]]] = {
         "auth": {"group": ("add", "change", "delete")},
         "axes": {"accessattempt": ("delete",)},
         "audit": {"entry": ("export",)},
-        "operations": {"cashrequest": ("request", "approve"), "cashlimit": ("add", "change", "delete")},
+        "operations": {
+            "cashrequest": ("request", "approve"),
+            "cashlimit": ("add", "change", "delete"),
+            "clientdocument": ("add",),
+            "job": ("add",),
+            "dayend": ("run",),
+        },
     },
     Role.OPERATIONS: {
         "accounts": {
-            "client": ("add", "change"),
+            "client": ("add", "change", "verify"),
+            "clientnote": ("add",),
+            "numberseries": ("add", "change"),
             "account": ("add", "change"),
             "accountgroup": ("add", "change"),
-            "tradingconditions": ("add", "change", "delete"),
+            "tradingconditions": ("draft", "approve"),
         },
         "marketdata": {"holiday": ("add", "change", "delete")},
         "trading": {"groupinstrument": ("add", "change", "delete")},
         "axes": {"accessattempt": ("delete",)},
-        "operations": {"cashrequest": ("request", "approve")},
+        "operations": {
+            "cashrequest": ("request", "approve"),
+            "clientdocument": ("add",),
+            "job": ("add",),
+            "dayend": ("run",),
+        },
     },
     Role.DEALING: {
         "marketdata": {"instrument": ("state",)},
         "trading": {"order": ("cancel",)},
     },
     Role.SUPPORT: {
+        "accounts": {"clientnote": ("add",)},
         "marketdata": {
             "instrument": ("describe",),
             "symbolgroup": ("add", "change"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from decimal import Decimal
 from typing import Any
 
 from django.apps import apps
@@ -9,7 +11,15 @@ from django.db import models
 from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
 
+from backoffice.fields import plain
 from backoffice.triggers import no_truncate
+
+
+class ExactDecoder(json.JSONDecoder):
+    """Numbers as they were written: an amount is no float."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs, parse_float=lambda text: plain(Decimal(text)))
 
 
 class Action(models.TextChoices):
@@ -43,8 +53,8 @@ class Entry(models.Model):
     source = models.CharField(_("by way of"), max_length=200)
     db_user = models.CharField(_("database user"), max_length=63)
     reason = models.CharField(_("reason"), max_length=500, blank=True)
-    before = models.JSONField(_("before"), null=True)
-    after = models.JSONField(_("after"), null=True)
+    before = models.JSONField(_("before"), null=True, decoder=ExactDecoder)
+    after = models.JSONField(_("after"), null=True, decoder=ExactDecoder)
     hash = models.CharField(_("hash"), max_length=64, null=True)  # noqa: DJ001 (not sealed yet is not the same as "")
 
     objects = EntryQuerySet.as_manager()

@@ -33,6 +33,9 @@ SECTIONS = (
             ("accounts.Client", "person"),
             ("accounts.Account", "account_balance_wallet"),
             ("accounts.AccountGroup", "groups"),
+            ("accounts.TradingConditions", "rule"),
+            ("accounts.NumberSeries", "tag"),
+            ("operations.ClientDocument", "description"),
         ),
     ),
     (
@@ -43,6 +46,7 @@ SECTIONS = (
             ("operations.CashLimit", "vertical_align_top"),
         ),
     ),
+    ("bulk", _("Bulk work"), (("operations.Job", "hourglass_top"),)),
     (
         "market",
         _("Market"),
@@ -63,6 +67,7 @@ SECTIONS = (
             ("accounts.Balance", "savings"),
             ("accounts.LedgerAccount", "account_balance"),
             ("accounts.Currency", "payments"),
+            ("operations.DayEnd", "event_available"),
         ),
     ),
     (

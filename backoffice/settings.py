@@ -6,6 +6,7 @@ Without `DATABASE_URL` the embedded servers under `DEMO_DIR` are used, which `ma
 from pathlib import Path
 
 import environ
+from celery.schedules import crontab
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.translation import gettext_lazy as _
 
@@ -59,6 +60,7 @@ INSTALLED_APPS = [
     "backoffice",  # before unfold, one of whose templates it replaces
     "unfold",
     "unfold.contrib.filters",
+    "import_export",
     "django.contrib.admin.apps.SimpleAdminConfig",  # the URLs find the pages
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -184,6 +186,7 @@ CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BEAT_SCHEDULE = {
     "worker-heartbeat": {"task": "backoffice.tasks.heartbeat", "schedule": 5.0, "options": {"expires": 5}},
+    "end-of-day": {"task": "operations.tasks.run_day_end", "schedule": crontab(hour=0, minute=5)},
     "sweep-orders": {"task": "trading.tasks.sweep", "schedule": 5.0, "options": {"expires": 5}},
 }
 

@@ -19,6 +19,22 @@ class RequestState(models.TextChoices):
     CANCELLED = "cancelled", _("Cancelled")
 
 
+class DocumentKind(models.TextChoices):
+    IDENTITY = "identity", _("Identity card or passport")
+    ADDRESS = "address", _("Proof of address")
+    FUNDS = "funds", _("Source of funds")
+    CONTRACT = "contract", _("Contract")
+    OTHER = "other", _("Other")
+
+
+class JobState(models.TextChoices):
+    QUEUED = "queued", _("Waits for a worker")
+    RUNNING = "running", _("Runs")
+    FINISHED = "finished", _("Finished")
+    FAILED = "failed", _("Failed")
+    CANCELLED = "cancelled", _("Cancelled")
+
+
 S = RequestState
 TRANSITIONS: dict[RequestState, frozenset[RequestState]] = {
     S.REQUESTED: frozenset({S.APPROVED, S.REJECTED, S.CANCELLED}),

@@ -12,11 +12,11 @@ from django.db.models import F, Q
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
-from accounts.models import Account, Currency, Transfer, User
+from accounts.models import Account, Client, Currency, Transfer, User
 from accounts.roles import Role
 from backoffice.fields import NumericField
 from backoffice.triggers import append_only, no_truncate
-from operations.choices import TRANSITIONS, CashKind, RequestState
+from operations.choices import TRANSITIONS, CashKind, DocumentKind, JobState, RequestState
 
 
 class Attachment(models.Model):
@@ -48,6 +48,88 @@ class Attachment(models.Model):
             sha256=hashlib.sha256(content).hexdigest(),
             by=by,
         )
+
+
+class ClientDocument(models.Model):
+    """A paper of a client's, handed in for the identity check or otherwise. Never changed."""
+
+    client = models.ForeignKey(Client, models.PROTECT, related_name="documents", verbose_name=_("client"))
+    kind = models.CharField(_("kind"), max_length=16, choices=DocumentKind)
+    attachment = models.ForeignKey(Attachment, models.PROTECT, related_name="+", verbose_name=_("attachment"))
+
+    class Meta:
+        verbose_name = _("document")
+        verbose_name_plural = _("documents")
+        ordering = ["-id"]
+        triggers = append_only("client_document")
+
+    def __str__(self) -> str:
+        return f"{self.get_kind_display()} {self.pk}"
+
+
+class Job(models.Model):
+    """Long work that a worker does: how far it is, whether it shall stop, and what came of it.
+
+    `arguments` are what it was asked with. Its result is a file, offered on its page.
+    """
+
+    kind = models.CharField(_("kind"), max_length=32)
+    title = models.CharField(_("title"), max_length=200)
+    arguments = models.JSONField(_("arguments"), default=dict)
+    upload = models.ForeignKey(Attachment, models.PROTECT, null=True, related_name="+", verbose_name=_("file"))
+    state = models.CharField(_("state"), max_length=16, choices=JobState, default=JobState.QUEUED)
+    done = models.PositiveIntegerField(_("done"), default=0)
+    total = models.PositiveIntegerField(_("of"), default=0)
+    cancel_asked = models.BooleanField(_("shall stop"), default=False)
+    message = models.CharField(_("message"), max_length=500, blank=True)
+    result = models.ForeignKey(Attachment, models.PROTECT, null=True, related_name="+", verbose_name=_("result"))
+    by = models.ForeignKey(User, models.PROTECT, related_name="+", verbose_name=_("by"))
+    created_at = models.DateTimeField(_("created"), db_default=Now())
+    started_at = models.DateTimeField(_("started"), null=True)
+    finished_at = models.DateTimeField(_("finished"), null=True)
+
+    class Meta:
+        verbose_name = _("job")
+        verbose_name_plural = _("jobs")
+        ordering = ["-id"]
+        constraints = [models.CheckConstraint(condition=Q(done__lte=F("total")), name="job_done_within_total")]
+
+    def __str__(self) -> str:
+        return f"{self.pk}: {self.title}"
+
+    @property
+    def percent(self) -> int:
+        return 100 * self.done // self.total if self.total else 0
+
+    @property
+    def is_over(self) -> bool:
+        return self.finished_at is not None
+
+
+class DayEnd(models.Model):
+    """The report of one day's end: what the books and the trail said at that moment. Never changed."""
+
+    day = models.DateField(_("day"), unique=True)
+    made_at = models.DateTimeField(_("made at"), db_default=Now())
+    totals = models.JSONField(_("trial balance"), help_text=_("Sum of postings by ledger account and currency."))
+    figures = models.JSONField(_("figures"))
+    faults = models.JSONField(_("faults of the books"), default=list)
+    audit_faults = models.JSONField(_("faults of the audit trail"), default=list)
+    audit_head = models.CharField(_("end of the audit trail"), max_length=96, blank=True)
+
+    class Meta:
+        verbose_name = _("end of day")
+        verbose_name_plural = _("ends of days")
+        permissions = [("run_dayend", "Can run the end of day")]
+        ordering = ["-day"]
+        triggers = append_only("day_end")
+
+    def __str__(self) -> str:
+        return f"{self.day:%Y-%m-%d}"
+
+    @property
+    def is_well(self) -> bool:
+        return not self.faults and not self.audit_faults
 
 
 class CashRequestQuerySet(models.QuerySet["CashRequest"]):

@@ -23,7 +23,7 @@ def of_account(account: Account) -> list[Tradable]:
     """All instruments of the account's group, by symbol."""
     conditions = account.group.conditions_at()
     rows = GroupInstrument.objects.filter(group=account.group_id).select_related("instrument")
-    return [_tradable(account, conditions, row) for row in rows.order_by("instrument__symbol")]
+    return [terms(account, conditions, row) for row in rows.order_by("instrument__symbol")]
 
 
 def find(account: Account, symbol: str) -> Tradable:
@@ -35,7 +35,7 @@ def find(account: Account, symbol: str) -> Tradable:
     )
     if row is None:
         raise OrderRejected(Reason.UNKNOWN_INSTRUMENT, symbol=symbol)
-    return _tradable(account, account.group.conditions_at(), row)
+    return terms(account, account.group.conditions_at(), row)
 
 
 def margin_rate(account: Account, instrument: Instrument, conditions: TradingConditions) -> Decimal:
@@ -46,7 +46,8 @@ def margin_rate(account: Account, instrument: Instrument, conditions: TradingCon
     return next((rate for rate in own if rate is not None), conditions.margin_rate)
 
 
-def _tradable(account: Account, conditions: TradingConditions, row: GroupInstrument) -> Tradable:
+def terms(account: Account, conditions: TradingConditions, row: GroupInstrument) -> Tradable:
+    """An instrument of the account's group on these conditions."""
     if not account.profile.has_positions:
         return Tradable(row.instrument, None)
     own = row.margin_rate

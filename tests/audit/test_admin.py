@@ -6,7 +6,6 @@ import io
 import pytest
 from django.urls import reverse
 
-from accounts.choices import AccountState
 from accounts.models import Account
 from accounts.roles import Role
 from audit.models import Entry
@@ -17,43 +16,43 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def blocked() -> Account:
+def renamed() -> Account:
     account = factories.account(number="AUD-1")
-    form = {"name": account.name, "state": AccountState.BLOCKED, "_reason": "Asked by the client"}
+    form = {"name": "Renamed", "_reason": "Asked by the client"}
     assert browser(Role.OPERATIONS).post(url(account, "change"), form).status_code == 302
     return account
 
 
-def test_a_change_in_the_admin_has_its_user_page_and_reason(blocked: Account) -> None:
-    entry = Entry.objects.of(blocked)[0]
+def test_a_change_in_the_admin_has_its_user_page_and_reason(renamed: Account) -> None:
+    entry = Entry.objects.of(renamed)[0]
     assert (entry.username, entry.reason) == ("the-operations", "Asked by the client")
-    assert entry.source == f"POST {url(blocked, 'change')}"
-    assert entry.after == {"state": "blocked"}
+    assert entry.source == f"POST {url(renamed, 'change')}"
+    assert entry.after == {"name": "Renamed"}
 
 
-def test_the_page_of_the_row_shows_its_history(blocked: Account) -> None:
+def test_the_page_of_the_row_shows_its_history(renamed: Account) -> None:
     panels = {
-        str(panel.title): panel for panel in browser(Role.COMPLIANCE).get(url(blocked, "change")).context["panels"]
+        str(panel.title): panel for panel in browser(Role.COMPLIANCE).get(url(renamed, "change")).context["panels"]
     }
     newest = panels["history"].table["rows"][0]
     assert [str(cell) for cell in newest[2:]] == [
         "the-operations",
-        f"POST {url(blocked, 'change')}",
+        f"POST {url(renamed, 'change')}",
         "Asked by the client",
-        "state: active → blocked",
+        "name: Test account → Renamed",
     ]
 
 
-def test_the_list_is_narrowed_to_one_row(blocked: Account) -> None:
-    query = {"table_name__exact": "accounts_account", "row_id__exact": str(blocked.pk)}
+def test_the_list_is_narrowed_to_one_row(renamed: Account) -> None:
+    query = {"table_name__exact": "accounts_account", "row_id__exact": str(renamed.pk)}
     rows = browser(Role.COMPLIANCE).get(url(Entry), query).context["cl"].result_list
     assert [entry.action for entry in rows] == ["update", "insert"]
 
 
-def test_the_auditor_exports_what_the_list_shows(blocked: Account) -> None:
+def test_the_auditor_exports_what_the_list_shows(renamed: Account) -> None:
     answer = browser(Role.COMPLIANCE).get(reverse("admin:audit_entry_export"), {"action__exact": "update"})
     rows = list(csv.DictReader(io.StringIO(b"".join(answer.streaming_content).decode())))
-    assert [(row["username"], row["after"]) for row in rows] == [("the-operations", '{"state": "blocked"}')]
+    assert [(row["username"], row["after"]) for row in rows] == [("the-operations", '{"name": "Renamed"}')]
 
 
 def test_a_text_that_looks_like_a_formula_is_no_formula_in_the_export() -> None:
