@@ -22,6 +22,7 @@ from accounts.models import Account, AccountGroup, TradingConditions, User
 from accounts.roles import Role
 from marketdata.choices import InstrumentState
 from marketdata.models import Instrument, SymbolGroup
+from operations import cash
 from tests import factories
 from tests.trading import desk
 from trading.choices import EventKind
@@ -198,6 +199,24 @@ def test_the_overview_counts_what_matters(business: Account) -> None:
 def test_the_overview_names_the_parts_that_are_silent() -> None:
     parts = {part.name: part.is_well for part in superuser().get(reverse("admin:index")).context["parts"]}
     assert parts == {"database": True, "redis": True, "worker": False, "feed": False, "engine": False, "stream": False}
+
+
+def test_the_overview_says_what_waits_for_whom(business: Account) -> None:
+    maker = staff(Role.ADMINISTRATOR)
+    wish = cash.Wish(cash.CashKind.WITHDRAWAL, business.pk, "USD", Decimal(5), "Bank 1", "k-1")
+    cash.ask(wish, by=maker)
+    Instrument.objects.update(state=InstrumentState.HALTED)
+    texts = {role: _alarms(browser(role)) for role in (Role.OPERATIONS, Role.DEALING)}
+    assert {"1 cash request waits for your decision.", "1 instrument is halted."} <= texts[Role.OPERATIONS]
+    assert "1 instrument is halted." in texts[Role.DEALING]
+    assert not [text for text in texts[Role.DEALING] if "cash" in text]
+    own = Browser()
+    own.force_login(maker, backend="django.contrib.auth.backends.ModelBackend")
+    assert not [text for text in _alarms(own) if "cash" in text]
+
+
+def _alarms(visitor: Browser) -> set[str]:
+    return {alarm.text for alarm in visitor.get(reverse("admin:index")).context["alarms"]}
 
 
 def test_the_sidebar_leads_only_where_the_role_may_go(business: Account) -> None:
