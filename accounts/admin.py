@@ -18,6 +18,7 @@ from django.utils.translation import gettext_lazy as _
 from unfold.admin import StackedInline
 from unfold.decorators import display
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
+from unfold.widgets import UnfoldAdminTextInputWidget
 
 from accounts.choices import AccountEventKind, AccountState, ConditionsState
 from accounts.dossier_models import AccountEvent, NumberSeries
@@ -149,13 +150,18 @@ class ClientAdmin(StaffAdmin):
     search_fields = ("name__icontains", "user__username__startswith")
     search_help_text = _("Name, or the beginning of the login")
     autocomplete_fields = ("user",)
-    fields = (("user", "name"), ("country", "tags"), ("kyc_state", "is_verified", "kyc_expires"))
+    fields = (("user", "name"), ("country", "kyc_expires"), ("kyc_state", "is_verified"), "tags")
     readonly_fields = ("kyc_state", "is_verified")  # decided on a page of its own, with a reason
     change_form_outer_before_template = "accounts/client_actions.html"
     empty_text = _("There are no clients yet. Make the client's login first, then add the client.")
 
     def get_readonly_fields(self, request: HttpRequest, obj: Client | None = None) -> Sequence[Any]:
         return [*super().get_readonly_fields(request, obj), *(("user",) if obj else ())]
+
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        if db_field.name == "tags":
+            kwargs["widget"] = UnfoldAdminTextInputWidget
+        return super().formfield_for_dbfield(db_field, request, **kwargs)
 
     def panels(self, request: HttpRequest, client: Client) -> Iterable[Panel]:
         yield Panel(

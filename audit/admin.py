@@ -20,7 +20,7 @@ from unfold.contrib.filters.admin import RangeDateTimeFilter
 
 from audit import tracking
 from audit.models import Entry
-from backoffice.admin import NOTHING, LogAdmin, difference
+from backoffice.admin import NOTHING, LogAdmin, difference, subject
 
 EXPORTED = (
     "seq",
@@ -64,18 +64,18 @@ class Echo:
 class EntryAdmin(LogAdmin):
     """Compliance reads the trail here; `manage.py verify_audit` proves that nobody has edited it."""
 
-    list_display = ("id", "at", "action", "subject", "username", "source", "reason", difference)
+    list_display = ("id", "at", "action", subject, "username", "source", "reason", difference)
     list_filter = (TableFilter, "action", ("at", RangeDateTimeFilter))
     list_before_template = "audit/export_link.html"
     fields = (
         ("seq", "at"),
-        ("action", "subject"),
+        ("action", subject),
         ("username", "user_id", "db_user"),
         ("source", "reason"),
         "changes_table",
         "hash",
     )
-    readonly_fields = ("subject", "changes_table")
+    readonly_fields = (subject, "changes_table")
     search_lookup = "username"
     search_help_text = _("Login of who made the change, or the number of an entry")
     empty_text = _("Nothing has been changed yet.")
@@ -103,10 +103,6 @@ class EntryAdmin(LogAdmin):
         yield writer.writerow(EXPORTED)
         for entry in entries.iterator(chunk_size=2000):
             yield writer.writerow([_cell(getattr(entry, name)) for name in EXPORTED])
-
-    @admin.display(description=_("subject"))
-    def subject(self, entry: Entry) -> str:
-        return entry.subject
 
     @admin.display(description=_("difference"))
     def changes_table(self, entry: Entry) -> SafeString:

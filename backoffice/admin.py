@@ -28,6 +28,7 @@ from backoffice.fields import NumericField
 
 NOTHING = "–"
 PANEL_ROWS = 10
+SHOWN_DIFFERENCE = 200  # characters, in lists
 
 Text = str | Promise
 Column = str | Callable[[Any], object]  # a field's name, or a function of the row with a `short_description`
@@ -180,8 +181,18 @@ class StaffAdmin(ModelAdmin):
 
 @admin.display(description=_("difference"))
 def difference(entry: Entry) -> str:
-    """The columns that changed, each with its value before and after."""
-    return ", ".join(f"{name}: {_short(before)} → {_short(after)}" for name, before, after in entry.changes)
+    """The columns that changed, each with its value before and after; of a row added or deleted, what it said."""
+    if entry.before and entry.after:
+        text = ", ".join(f"{name}: {_short(before)} → {_short(after)}" for name, before, after in entry.changes)
+    else:
+        row = (entry.after or entry.before or {}).items()
+        text = ", ".join(f"{name}: {_short(value)}" for name, value in row if value not in (None, "", []))
+    return text if len(text) <= SHOWN_DIFFERENCE else f"{text[:SHOWN_DIFFERENCE]}…"
+
+
+@admin.display(description=_("subject"))
+def subject(entry: Entry) -> str:
+    return entry.subject
 
 
 def _short(value: object) -> str:

@@ -21,7 +21,7 @@ from accounts.choices import AccountState, ConditionsState, KycState
 from accounts.models import Account, Client, TradingConditions, User
 from audit.models import Entry
 from backoffice import health
-from backoffice.admin import Panel, Text, list_url, may_view
+from backoffice.admin import Panel, Text, list_url, may_view, subject
 from marketdata.choices import InstrumentState, MappingState
 from marketdata.models import Instrument, SymbolMapping
 from operations.choices import JobState
@@ -221,7 +221,7 @@ def _panels(request: HttpRequest) -> Iterator[Panel]:
         yield Panel(
             _("Latest changes"),
             Entry.objects.order_by("-pk"),
-            ("at", "action", "table_name", "row_id", "username", "reason"),
+            ("at", "action", subject, "username", "reason"),
             _("Nothing has been changed yet."),
             list_url(Entry),
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 from django import forms
@@ -18,6 +19,7 @@ from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextareaWidget
 from accounts.choices import AccountState, KycState
 from accounts.dossier_models import ClientNote
 from accounts.models import Account, Client
+from backoffice.admin import link_to, number
 from backoffice.pages import page, render
 from operations import account_life
 from operations.account_life import ChangeRefused
@@ -25,6 +27,9 @@ from operations.choices import DocumentKind
 from operations.forms import AttachmentField
 from operations.models import Attachment, ClientDocument
 from operations.pages.cash import user_of
+from trading import valuation
+
+LIVE_SECONDS = 5
 
 
 class StateForm(forms.Form):
@@ -68,6 +73,68 @@ def account_state(request: HttpRequest, pk: int) -> HttpResponse:
         button=_("Change the state"),
         back=reverse("admin:accounts_account_change", args=[pk]),
     )
+
+
+@page("accounts/<int:pk>/figures/", title=gettext_lazy("Live figures"), permission="trading.view_position")
+def account_figures(request: HttpRequest, pk: int) -> HttpResponse:
+    """What the account is worth at the prices of the moment; renewed by itself."""
+    account = get_object_or_404(Account.objects.select_related("group", "currency"), pk=pk)
+    figures, table = _spot(account) if not account.profile.has_positions else _margin(account)
+    return render(
+        request,
+        "backoffice/report.html",
+        _("Live figures of %(account)s") % {"account": account},
+        {
+            "links": [(_("The account"), reverse("admin:accounts_account_change", args=[pk]))],
+            "figures": figures,
+            "tables": [table],
+            "live_seconds": LIVE_SECONDS,
+        },
+    )
+
+
+def _margin(account: Account) -> tuple[list[Any], tuple[str, dict[str, Any], str]]:
+    value = valuation.value(account)
+    figures = [
+        (_("Balance"), value.balance),
+        (_("Unrealized profit or loss"), value.unrealized_pl),
+        (_("Equity"), value.equity),
+        (_("Margin of positions"), value.margin),
+        (_("Held by orders"), value.held),
+        (_("Free"), value.free),
+    ]
+    rows = [
+        [
+            link_to(each.position),
+            each.position.get_side_display(),
+            number(each.position.qty),
+            number(each.position.avg_price),
+            number(each.position.margin),
+            number(each.unrealized_pl),
+        ]
+        for each in value.positions
+    ]
+    headers = [_("Position"), _("Side"), _("Quantity"), _("Average price"), _("Margin"), _("Profit or loss")]
+    shown = [(name, f"{number(amount)} {account.currency_id}") for name, amount in figures]
+    return shown, (_("open positions"), {"headers": headers, "rows": rows}, _("The account holds no position."))
+
+
+def _spot(account: Account) -> tuple[list[Any], tuple[str, dict[str, Any], str]]:
+    values = valuation.spot(account)
+    total = sum((each.value for each in values if each.value is not None), Decimal(0))
+    rows = [
+        [
+            each.balance.currency_id,
+            number(each.balance.total),
+            number(each.balance.reserved),
+            number(each.balance.available),
+            number(None if each.value is None else account.currency.round_cash(each.value)),
+        ]
+        for each in values
+    ]
+    headers = [_("Asset"), _("Total"), _("Reserved"), _("Available"), _("Worth in %(c)s") % {"c": account.currency_id}]
+    shown = [(_("Worth of all assets"), f"{number(account.currency.round_cash(total))} {account.currency_id}")]
+    return shown, (_("balances"), {"headers": headers, "rows": rows}, _("No money was ever booked here."))
 
 
 @page("clients/<int:pk>/kyc/", title=gettext_lazy("Identity check"), permission="accounts.verify_client")

@@ -25,7 +25,7 @@ from operations import impact
 from operations.forms import AccountField
 from operations.pages.cash import user_of
 from trading.errors import OrderRejected
-from trading.explain import explain
+from trading.explain import Rule, explain
 
 DRAFT = "accounts.draft_tradingconditions"
 APPROVE = "accounts.approve_tradingconditions"
@@ -278,11 +278,15 @@ def _explained(form: ExplainForm) -> tuple[list[str], list[Any]]:
         return [str(refusal)], []
     except TradingConditions.DoesNotExist:
         return [_("No conditions were in force for the group at that moment: it could not trade.")], []
-    rows = [[rule.label, _value(rule.value), rule.origin, link_to(rule.source)] for rule in explanation.rules]
+    rows = [[rule.label, _value(rule), rule.origin, link_to(rule.source)] for rule in explanation.rules]
     headers = [_("Value of"), _("Value"), _("Comes from"), _("Page")]
     moment = f"{at:%Y-%m-%d %H:%M:%S} UTC"
     return [_("As of %(moment)s.") % {"moment": moment}], [(_("terms"), {"headers": headers, "rows": rows}, "")]
 
 
-def _value(value: object) -> object:
-    return "–" if value is None or value == "" else value
+def _value(rule: Rule) -> object:
+    """The value in words: a choice by its name."""
+    shown = getattr(rule.source, f"get_{rule.name}_display", None)
+    if shown:
+        return shown()
+    return "–" if rule.value is None or rule.value == "" else rule.value
