@@ -45,11 +45,12 @@ class PageTime:
 def make(orders: int, postings: int, tell: Callable[[str], None]) -> None:
     """Add so many orders and postings, spread over a thousand accounts of their own, in committed batches."""
     accounts = _accounts()
+    stamp = f"{timezone.now():%Y%m%d%H%M%S}"  # of this run, in what has to be unique
     for begin, end in _batches(orders):
-        _insert_orders(accounts, begin, end)
+        _insert_orders(accounts, stamp, begin, end)
         tell(f"{end} of {orders} orders")
     for begin, end in _batches(postings // 2):
-        _insert_transfers(accounts, begin, end)
+        _insert_transfers(accounts, stamp, begin, end)
         tell(f"{2 * end} of {postings} postings")
     with connection.cursor() as cursor:
         for model in (Order, Transfer, Posting):
@@ -85,7 +86,7 @@ def _accounts() -> list[Account]:
 
 
 @transaction.atomic
-def _insert_orders(accounts: list[Account], begin: int, end: int) -> None:
+def _insert_orders(accounts: list[Account], stamp: str, begin: int, end: int) -> None:
     """Limit orders over the last year: most cancelled, some rejected, one in a hundred still working."""
     first = accounts[0]
     instrument = AccountGroup.objects.get(pk=first.group_id).instruments.select_related("instrument").earliest("pk")
@@ -102,7 +103,6 @@ def _insert_orders(accounts: list[Account], begin: int, end: int) -> None:
         venue="load",
         queued=False,
     )
-    before = Order.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
     is_working = "n %% 100 = 0"
     moment = "now() - interval '1 year' + n * interval '6 seconds'"
     _insert(
@@ -111,7 +111,7 @@ def _insert_orders(accounts: list[Account], begin: int, end: int) -> None:
             "account_id": f"{first.pk} + (n %% {len(accounts)})",
             "side": "CASE WHEN n %% 2 = 0 THEN 'buy' ELSE 'sell' END",
             "status": f"CASE WHEN {is_working} THEN 'working' WHEN n %% 10 = 1 THEN 'rejected' ELSE 'cancelled' END",
-            "request_id": f"'{MARK}-' || (n + {before})",
+            "request_id": f"'{MARK}-{stamp}-' || n",
             "created_at": moment,
             "updated_at": moment,
             "final_at": f"CASE WHEN {is_working} THEN NULL ELSE {moment} END",
@@ -122,12 +122,11 @@ def _insert_orders(accounts: list[Account], begin: int, end: int) -> None:
 
 
 @transaction.atomic
-def _insert_transfers(accounts: list[Account], begin: int, end: int) -> None:
+def _insert_transfers(accounts: list[Account], stamp: str, begin: int, end: int) -> None:
     """Deposits of 1 in the currency of the accounts, both legs, and the balances with them."""
     first = accounts[0]
     ledger = LedgerAccount.objects.filter(account__in=accounts).order_by("account_id").values_list("pk", flat=True)[0]
     house = LedgerAccount.objects.get(kind=LedgerKind.HOUSE_CASH, account=None, currency=first.currency).pk
-    stamp = f"{timezone.now():%Y%m%d%H%M%S}"
     before = Transfer.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
     _insert(
         Transfer(kind=TransferKind.DEPOSIT, reference=""),
