@@ -17,9 +17,9 @@ from unfold.decorators import display
 
 from accounts.choices import LedgerKind
 from backoffice.admin import NOTHING, LogAdmin, StaffAdmin, number
-from operations import pages
 from operations.choices import RequestState
 from operations.models import CashLimit, CashRequest, ClientDocument, DayEnd, Job
+from operations.pages.cash import cash_new
 
 
 class WaitingFilter(admin.SimpleListFilter):
@@ -74,7 +74,7 @@ class CashRequestAdmin(LogAdmin):
         return request.user.has_perm("operations.request_cashrequest")
 
     def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
-        return pages.cash_new(request)
+        return cash_new(request)
 
     @display(
         description=_("state"),

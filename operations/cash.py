@@ -129,7 +129,8 @@ def limit_of(user: User, currency: str, right: str) -> Decimal | None:
     granting = {role for role in roles if _grants(role, right)} or roles
     if not granting or any(role not in limits for role in granting):
         return None
-    return max(getattr(limits[role], f"{right}_limit") for role in granting)
+    of_roles: list[Decimal] = [getattr(limits[role], f"{right}_limit") for role in granting]
+    return max(of_roles)
 
 
 def _grants(role: str, right: str) -> bool:

@@ -157,7 +157,11 @@ def _insert(template: models.Model, varying: Mapping[str, str], begin: int, end:
     columns, expressions, constants = [], [], []
     for field in template._meta.concrete_fields:
         value = getattr(template, field.attname)
-        if field.primary_key or (isinstance(value, DatabaseDefault) and field.column not in varying):
+        if (
+            field.primary_key
+            or not field.column
+            or (isinstance(value, DatabaseDefault) and field.column not in varying)
+        ):
             continue
         columns.append(f'"{field.column}"')
         if field.column in varying:

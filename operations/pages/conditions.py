@@ -83,14 +83,11 @@ def conditions_compare(request: HttpRequest, pk: int) -> HttpResponse:
     tables = [_comparison(version, other)] if other else []
     affected = impact.of(version)
     figures = [
-        (_("Accounts in the group"), number(affected.accounts)),
-        (_("Live orders"), number(affected.live_orders)),
-        (_("Open positions"), number(affected.open_positions)),
-        (_("Accounts with more orders than it allows"), number(affected.over_order_limit)),
-        (
-            _("Accounts short of margin with it"),
-            number(sum(1 for each in affected.details if each.is_short_of_margin)),
-        ),
+        (_("Accounts in the group"), affected.accounts),
+        (_("Live orders"), affected.live_orders),
+        (_("Open positions"), affected.open_positions),
+        (_("Accounts with more orders than it allows"), affected.over_order_limit),
+        (_("Accounts short of margin with it"), sum(each.is_short_of_margin for each in affected.details)),
     ]
     return render(
         request,

@@ -13,6 +13,7 @@ from accounts.choices import AccountState
 from accounts.models import Account, AccountGroup, Client
 from accounts.roles import MAY, Role
 from audit import context, tracking, verification
+from audit.functions import CONTENT
 from audit.models import Action, Entry, Head
 from backoffice.celery import app as celery
 from tests import factories
@@ -129,7 +130,7 @@ def test_a_task_writes_as_itself_and_a_command_too() -> None:
         Account.objects.filter(pk=pk).update(name="By a task")
 
     account = factories.account()
-    rename.apply(args=[account.pk])
+    rename.apply(args=(account.pk,))
     assert (latest(account).source, latest(account).username) == ("task tests.rename", "")
     with context.acting(source="command repair"):
         Account.objects.filter(pk=account.pk).update(name="By a command")
@@ -230,8 +231,7 @@ def test_an_entry_edited_with_its_hash_breaks_the_next_one() -> None:
     forced("UPDATE audit_entry SET reason = 'Another' WHERE id = %s", entry.pk)
     previous = Entry.objects.get(seq=1).hash
     forced(
-        "UPDATE audit_entry SET hash = encode(sha256(convert_to(%s || "
-        f"{verification.CONTENT}, 'UTF8')), 'hex') WHERE id = %s",
+        f"UPDATE audit_entry SET hash = encode(sha256(convert_to(%s || {CONTENT}, 'UTF8')), 'hex') WHERE id = %s",
         previous,
         entry.pk,
     )

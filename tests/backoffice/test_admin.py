@@ -23,6 +23,7 @@ from accounts.roles import Role
 from marketdata.choices import InstrumentState
 from marketdata.models import Instrument, SymbolGroup
 from operations import cash
+from operations.choices import CashKind
 from tests import factories
 from tests.trading import desk
 from trading.choices import EventKind
@@ -203,7 +204,7 @@ def test_the_overview_names_the_parts_that_are_silent() -> None:
 
 def test_the_overview_says_what_waits_for_whom(business: Account) -> None:
     maker = staff(Role.ADMINISTRATOR)
-    wish = cash.Wish(cash.CashKind.WITHDRAWAL, business.pk, "USD", Decimal(5), "Bank 1", "k-1")
+    wish = cash.Wish(CashKind.WITHDRAWAL, business.pk, "USD", Decimal(5), "Bank 1", "k-1")
     cash.ask(wish, by=maker)
     Instrument.objects.update(state=InstrumentState.HALTED)
     texts = {role: _alarms(browser(role)) for role in (Role.OPERATIONS, Role.DEALING)}

@@ -87,8 +87,9 @@ def test_what_the_engine_held_and_charged_is_what_is_explained(account: Account)
     order = desk.fill(account, "buy", "100000", "GBPUSD")
     explanation = explain(account, "GBPUSD", order.created_at + timedelta(microseconds=1))
     execution, position = order.executions.get(), account.positions.get()
-    assert position.margin == D(100_000) * D("1.3") * explanation.value("margin_rate")
-    assert execution.commission == D(100_000) * D("1.3") * explanation.value("commission_rate") / 1_000_000
+    assert (explanation.value("margin_rate"), explanation.value("commission_rate")) == (D("0.05"), D(30))
+    assert position.margin == D(100_000) * D("1.3") * D("0.05")
+    assert execution.commission == D(100_000) * D("1.3") * D(30) / 1_000_000
 
 
 def test_what_was_never_offered_is_refused(account: Account) -> None:
