@@ -8,10 +8,10 @@ from typing import Any
 from axes.models import AccessAttempt
 from django import forms
 from django.contrib import admin
+from django.contrib.admin.utils import flatten
 from django.contrib.auth.admin import GroupAdmin as BaseGroupAdmin
 from django.contrib.auth.admin import UserAdmin as BaseUserAdmin
 from django.contrib.auth.models import Group, Permission
-from django.core.exceptions import ValidationError
 from django.db import models
 from django.http import HttpRequest
 from django.utils import timezone
@@ -19,10 +19,13 @@ from django.utils.translation import gettext_lazy as _
 from unfold.admin import StackedInline
 from unfold.decorators import display
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
+from unfold.widgets import UnfoldAdminTextInputWidget
 
 from accounts import access_admin  # noqa: F401 (its pages)
-from accounts.choices import AccountState
+from accounts.choices import AccountEventKind, AccountState, ConditionsState
+from accounts.dossier_models import AccountEvent, NumberSeries
 from accounts.models import (
+    AccessToken,
     Account,
     AccountGroup,
     Balance,
@@ -34,8 +37,9 @@ from accounts.models import (
     Transfer,
     User,
 )
+from accounts.numbering import next_number
 from accounts.roles import APPS, Role
-from backoffice.admin import LogAdmin, Panel, ReadOnlyAdmin, StaffAdmin, Text, list_url, number
+from backoffice.admin import NOTHING, LogAdmin, Panel, ReadOnlyAdmin, StaffAdmin, Text, list_url, number
 
 admin.site.unregister(Group)
 
@@ -130,17 +134,24 @@ class AccessAttemptAdmin(ReadOnlyAdmin):
 
 @admin.register(Client)
 class ClientAdmin(StaffAdmin):
-    list_display = ("name", "user", "country", "is_verified", "created_at")
-    list_filter = ("is_verified",)
+    list_display = ("name", "user", "country", "kyc_state", "is_verified", "tag_list", "created_at")
+    list_filter = ("kyc_state", "is_verified")
     list_select_related = ("user",)
     search_fields = ("name__icontains", "user__username__startswith")
     search_help_text = _("Name, or the beginning of the login")
     autocomplete_fields = ("user",)
-    fields = ("user", "name", "country", "is_verified")
+    fields = (("user", "name"), ("country", "kyc_expires"), ("kyc_state", "is_verified"), "tags")
+    readonly_fields = ("kyc_state", "is_verified")  # decided on a page of its own, with a reason
+    change_form_outer_before_template = "accounts/client_actions.html"
     empty_text = _("There are no clients yet. Make the client's login first, then add the client.")
 
     def get_readonly_fields(self, request: HttpRequest, obj: Client | None = None) -> Sequence[Any]:
         return [*super().get_readonly_fields(request, obj), *(("user",) if obj else ())]
+
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        if db_field.name == "tags":
+            kwargs["widget"] = UnfoldAdminTextInputWidget
+        return super().formfield_for_dbfield(db_field, request, **kwargs)
 
     def panels(self, request: HttpRequest, client: Client) -> Iterable[Panel]:
         yield Panel(
@@ -150,6 +161,49 @@ class ClientAdmin(StaffAdmin):
             _("The client has no account yet."),
             list_url(Account, client__id__exact=client.pk),
         )
+        yield Panel(
+            _("notes"),
+            client.notes.select_related("by"),
+            ("at", "by", "text"),
+            _("Nobody has written anything down yet."),
+        )
+        yield Panel(
+            _("documents"),
+            client.documents.select_related("attachment").defer("attachment__content"),
+            ("id", "kind", "attachment"),
+            _("No paper was handed in yet."),
+        )
+
+    @admin.display(description=_("tags"))
+    def tag_list(self, client: Client) -> str:
+        return ", ".join(client.tags) or NOTHING
+
+
+class AccountForm(forms.ModelForm):
+    """A new account may leave its number to the series of its group."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if "number" in self.fields:
+            self.fields["number"].required = False
+            self.fields["number"].help_text = _("Empty: the next one of the group's number series.")
+
+    def clean(self) -> dict[str, Any]:
+        given = super().clean() or {}
+        group = given.get("group")
+        if "number" in self.fields and not given.get("number") and group and group.number_series_id is None:
+            self.add_error("number", _("The group has no number series: write a number, or give the group a series."))
+        return given
+
+
+@admin.register(NumberSeries)
+class NumberSeriesAdmin(StaffAdmin):
+    list_display = ("prefix", "next_number", "width")
+    fields = (("prefix", "next_number", "width"),)
+    empty_text = _("There are no number series: numbers of accounts are written by hand.")
+
+    def get_readonly_fields(self, request: HttpRequest, obj: NumberSeries | None = None) -> Sequence[Any]:
+        return [*super().get_readonly_fields(request, obj), *(("prefix",) if obj else ())]
 
 
 @admin.register(Account)
@@ -164,7 +218,8 @@ class AccountAdmin(StaffAdmin):
     autocomplete_fields = ("client",)
     fields = (("number", "name"), ("client", "group"), ("currency", "type"), "state")
     empty_text = _("There are no accounts yet. Add the client first, then open an account.")
-    fixed_once_open = ("number", "client", "group", "currency", "type")
+    fixed_once_open = ("number", "client", "group", "currency", "type", "state")
+    change_form_outer_before_template = "accounts/account_actions.html"
 
     def get_readonly_fields(self, request: HttpRequest, obj: Account | None = None) -> Sequence[Any]:
         return [*super().get_readonly_fields(request, obj), *(self.fixed_once_open if obj else ())]
@@ -175,7 +230,15 @@ class AccountAdmin(StaffAdmin):
     def save_model(self, request: HttpRequest, obj: Account, form: forms.ModelForm, change: bool) -> None:
         if change:  # the account's version rises, so that polled answers are made anew
             Account.objects.changing(obj.pk)
+        elif not obj.number:
+            obj.number = next_number(obj.group)
         super().save_model(request, obj, form, change)
+        if not change:
+            by = request.user if isinstance(request.user, User) else None
+            AccountEvent.objects.create(account=obj, kind=AccountEventKind.OPENED, after=obj.state, by=by)
+
+    def get_form(self, request: HttpRequest, obj: Account | None = None, change: bool = False, **kwargs: Any) -> Any:
+        return super().get_form(request, obj, change, form=AccountForm, **kwargs)
 
     @display(
         description=_("state"),
@@ -193,6 +256,12 @@ class AccountAdmin(StaffAdmin):
 
     def panels(self, request: HttpRequest, account: Account) -> Iterable[Panel]:
         of_account = {"account__id__exact": account.pk}
+        yield Panel(
+            _("timeline"),
+            account.events.select_related("by"),
+            ("at", "kind", "before", "after", "reason", "by"),
+            _("Nothing has happened to the account since it was opened."),
+        )
         yield Panel(
             _("balances"),
             account.balances.select_related("currency"),
@@ -215,6 +284,13 @@ class AccountAdmin(StaffAdmin):
             list_url(account.orders.model, **of_account),
         )
         yield Panel(
+            _("latest executions"),
+            account.executions.select_related("instrument").order_by("-pk"),
+            ("id", "at", "instrument", "side", "qty", "price", "commission"),
+            _("Nothing of the account has been filled yet."),
+            list_url(account.executions.model, **of_account),
+        )
+        yield Panel(
             _("latest postings"),
             Posting.objects.filter(ledger_account__account=account)
             .select_related("transfer", "ledger_account__currency")
@@ -229,22 +305,23 @@ class AccountAdmin(StaffAdmin):
             _("No money was ever booked here."),
             list_url(Posting, ledger_account__account__id__exact=account.pk),
         )
+        yield Panel(
+            _("cash requests"),
+            account.cash_requests.select_related("currency", "maker", "checker"),
+            ("id", "kind", "amount", "currency", "state", "maker", "checker"),
+            _("Nobody has asked for cash in this account."),
+            list_url(account.cash_requests.model, **of_account),
+        )
+        yield Panel(
+            _("the login's tokens"),
+            account.client.user.access_tokens.order_by("-pk"),
+            ("id", "created_at", "expires_at", "revoked_at"),
+            _("The client has not logged in over the API yet."),
+            list_url(AccessToken, user__id__exact=account.client.user_id),
+        )
 
 
 # --- groups and conditions --------------------------------------------------------------------------------------------
-
-
-class ConditionsForm(forms.ModelForm):
-    """A version to come. The first one of a group may be in force at once; later ones begin in the future."""
-
-    def clean_effective_from(self) -> Any:
-        moment = self.cleaned_data["effective_from"]
-        group = self.instance.group if self.instance.group_id else None
-        if group and moment <= timezone.now() and group.conditions.filter(effective_from__lte=timezone.now()).exists():
-            raise ValidationError(
-                _("Conditions that were in force are not rewritten: choose a moment in the future for the new version.")
-            )
-        return moment
 
 
 CONDITIONS_FIELDS = (
@@ -256,24 +333,23 @@ CONDITIONS_FIELDS = (
     "market_buffer",
     ("max_open_orders", "max_quote_age_seconds"),
     ("stops_both_ways", "stop_limits_both_ways", "price_band"),
+    "note",
 )
 
 
-class ComingConditionsInline(StackedInline):
-    """Versions that are not in force yet: all that may be edited."""
+class FirstConditionsInline(StackedInline):
+    """The draft of a new group's first conditions. Later versions are drafted on a page of their own."""
 
     model = TradingConditions
-    form = ConditionsForm
     fields = CONDITIONS_FIELDS
     extra = 0
-    verbose_name = _("coming version of the conditions")
-    verbose_name_plural = _("coming versions of the conditions")
+    max_num = 1
+    min_num = 1
+    verbose_name = _("first conditions: a draft, in force once somebody else has approved it")
+    verbose_name_plural = _("first conditions: a draft, in force once somebody else has approved it")
 
-    def get_queryset(self, request: HttpRequest) -> models.QuerySet[TradingConditions]:
-        return super().get_queryset(request).filter(effective_from__gt=timezone.now())
-
-    def get_min_num(self, request: HttpRequest, obj: AccountGroup | None = None, **kwargs: Any) -> int:
-        return 0 if obj else 1
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return request.user.has_perm("accounts.draft_tradingconditions")
 
     def get_formset(self, request: HttpRequest, obj: AccountGroup | None = None, **kwargs: Any) -> Any:
         return super().get_formset(request, obj, validate_min=True, **kwargs)
@@ -284,8 +360,9 @@ class AccountGroupAdmin(StaffAdmin):
     list_display = ("name", "profile", "account_count")
     list_filter = ("profile",)
     search_fields = ("name__icontains",)
-    fields = ("name", "profile")
-    inlines: tuple[Any, ...] = (ComingConditionsInline,)
+    fields = (("name", "profile"), "number_series")
+    inlines: tuple[Any, ...] = (FirstConditionsInline,)
+    change_form_outer_before_template = "accounts/group_actions.html"
     empty_text = _("There are no account groups yet. A group says how its accounts trade, so add one first.")
 
     def get_queryset(self, request: HttpRequest) -> models.QuerySet[AccountGroup]:
@@ -294,25 +371,38 @@ class AccountGroupAdmin(StaffAdmin):
     def get_readonly_fields(self, request: HttpRequest, obj: AccountGroup | None = None) -> Sequence[Any]:
         return [*super().get_readonly_fields(request, obj), *(("profile",) if obj else ())]
 
+    def get_inlines(self, request: HttpRequest, obj: AccountGroup | None) -> Any:
+        return [inline for inline in self.inlines if obj is None or inline is not FirstConditionsInline]
+
+    def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
+        """A new group's conditions begin as the draft of who adds it."""
+        if formset.model is TradingConditions:
+            for version in formset.save(commit=False):
+                version.state, version.drafted_by = ConditionsState.DRAFT, request.user
+        super().save_formset(request, form, formset, change)
+
     @admin.display(description=_("accounts"), ordering="accounts_in_group")
     def account_count(self, group: AccountGroup) -> int:
         return group.accounts_in_group  # type: ignore[attr-defined]
 
     def panels(self, request: HttpRequest, group: AccountGroup) -> Iterable[Panel]:
         yield Panel(
-            _("conditions in force, and earlier ones"),
-            group.conditions.filter(effective_from__lte=timezone.now()).order_by("-effective_from"),
+            _("versions of the conditions"),
+            group.conditions.select_related("drafted_by", "approved_by").order_by("-effective_from", "-pk"),
             (
                 "id",
                 "effective_from",
+                TradingConditionsAdmin.standing,
                 "margin_rate",
-                "maintenance_rate",
                 "margin_call_level",
                 "stop_out_level",
                 "commission_kind",
                 "commission_rate",
+                "note",
+                "drafted_by",
+                "approved_by",
             ),
-            _("No conditions are in force yet: the accounts of this group cannot trade."),
+            _("There are no conditions yet: the accounts of this group cannot trade."),
             list_url(TradingConditions, group__id__exact=group.pk),
         )
         yield Panel(
@@ -326,30 +416,51 @@ class AccountGroupAdmin(StaffAdmin):
 
 @admin.register(TradingConditions)
 class TradingConditionsAdmin(ReadOnlyAdmin):
-    """Every version there is or was. New ones are added on the page of their group; until they are in force, what
-    belongs to them is edited here."""
+    """Every version there is, was or may come. It is drafted, approved and compared on pages of its own.
+
+    What a draft says is fixed, but the tables that belong to it are edited here until it is approved.
+    """
 
     list_display = (
         "id",
         "group",
         "effective_from",
+        "standing",
         "margin_rate",
         "margin_call_level",
         "stop_out_level",
         "commission_kind",
         "commission_rate",
+        "drafted_by",
+        "approved_by",
     )
-    list_select_related = ("group",)
-    list_filter = ("group",)
-    fields = ("group", *CONDITIONS_FIELDS)
+    list_select_related = ("group", "drafted_by", "approved_by")
+    list_filter = ("state", "group")
+    fields = (
+        ("group", "standing"),
+        *CONDITIONS_FIELDS,
+        ("drafted_by", "approved_by", "approved_at"),
+    )
     inlines: tuple[Any, ...] = ()
+    change_form_outer_before_template = "accounts/conditions_actions.html"
+    empty_text = _("There are no conditions yet: add an account group, or draft them on a group's page.")
 
     def get_readonly_fields(self, request: HttpRequest, obj: TradingConditions | None = None) -> Sequence[Any]:
-        return [*super().get_readonly_fields(request, obj), "group"]
+        return [*super().get_readonly_fields(request, obj), "standing", *flatten(self.fields)]
 
     def has_change_permission(self, request: HttpRequest, obj: TradingConditions | None = None) -> bool:
-        is_coming = obj is not None and obj.effective_from > timezone.now()
-        return is_coming and request.user.has_perm("accounts.change_tradingconditions")
+        is_draft = obj is not None and obj.state == ConditionsState.DRAFT
+        return is_draft and request.user.has_perm("accounts.draft_tradingconditions")
+
+    @staticmethod
+    @admin.display(description=_("standing"))
+    def standing(version: TradingConditions) -> Any:
+        if version.state == ConditionsState.DRAFT:
+            return _("draft, waits for approval")
+        if version.effective_from > timezone.now():
+            return _("approved, to come")
+        current = version.group.conditions_at()
+        return _("in force") if current.pk == version.pk else _("replaced")
 
 
 # --- money ------------------------------------------------------------------------------------------------------------

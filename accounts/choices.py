@@ -35,6 +35,21 @@ class AccountState(models.TextChoices):
     CLOSED = "closed", _("Closed")
 
 
+class AccountEventKind(models.TextChoices):
+    OPENED = "opened", _("Opened")
+    STATE = "state", _("State changed")
+
+
+class KycState(models.TextChoices):
+    """How far the client's identity is known."""
+
+    NONE = "none", _("Nothing asked yet")
+    PENDING = "pending", _("Papers are being checked")
+    VERIFIED = "verified", _("Verified")
+    REJECTED = "rejected", _("Rejected")
+    EXPIRED = "expired", _("Papers have expired")
+
+
 class AccountType(models.TextChoices):
     """Shown beside the account's name (ACC-2)."""
 
@@ -57,6 +72,11 @@ class FeeAsset(models.TextChoices):
     RECEIVED = "received", _("Received asset")
 
 
+class ConditionsState(models.TextChoices):
+    DRAFT = "draft", _("Draft")
+    APPROVED = "approved", _("Approved")
+
+
 class LedgerKind(models.TextChoices):
     """Whose money a ledger account holds. The house has accounts too, so every leg has its opposite."""
 
@@ -66,6 +86,8 @@ class LedgerKind(models.TextChoices):
     HOUSE_COMMISSION = "house_commission", _("House: commission")
     HOUSE_FINANCING = "house_financing", _("House: swaps and funding")
     HOUSE_PROTECTION = "house_protection", _("House: negative balances made good")
+    HOUSE_PENDING = "house_pending", _("House: money on its way")
+    HOUSE_ADJUSTMENT = "house_adjustment", _("House: credits and adjustments")
 
 
 class TransferKind(models.TextChoices):
@@ -77,6 +99,11 @@ class TransferKind(models.TextChoices):
     SWAP = "swap", _("Swap")
     FUNDING = "funding", _("Funding")
     NEGATIVE_BALANCE = "negative_balance", _("Negative balance correction")
+    HOLD = "hold", _("Set aside for a request")
+    RETURN = "return", _("Given back from a request")
+    CREDIT = "credit", _("Credit")
+    ADJUSTMENT = "adjustment", _("Adjustment")
+    BETWEEN_ACCOUNTS = "between_accounts", _("Transfer between accounts")
 
 
 class EnvironmentPair(models.TextChoices):

@@ -7,24 +7,29 @@ from typing import TYPE_CHECKING
 
 import pgtrigger
 from django.contrib.auth.models import AbstractUser
+from django.contrib.postgres.fields import ArrayField
+from django.contrib.postgres.indexes import GinIndex
 from django.core.validators import MinValueValidator, RegexValidator
 from django.db import models
 from django.db.models.functions import Now
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from accounts import entitlement_models, oauth_models  # noqa: F401 (models of this app, in modules of their own)
+# Models of this app, in modules of their own.
+from accounts import dossier_models, entitlement_models, oauth_models  # noqa: F401
 from accounts.choices import (
     AccountState,
     AccountType,
     CommissionKind,
+    ConditionsState,
     FeeAsset,
+    KycState,
     LedgerKind,
     Profile,
     TransferKind,
 )
 from backoffice.fields import NumericField, plain
-from backoffice.triggers import append_only
+from backoffice.triggers import append_only, versioned
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -82,12 +87,23 @@ class Client(models.Model):
     name = models.CharField(_("name"), max_length=200)
     country = models.CharField(_("country"), max_length=2, blank=True, help_text=_("Two letters, ISO 3166."))
     is_verified = models.BooleanField(_("identity verified"), default=False)  # ACC-7
+    kyc_state = models.CharField(_("identity check"), max_length=16, choices=KycState, default=KycState.NONE)
+    kyc_expires = models.DateField(_("papers valid until"), null=True, blank=True)
+    tags = ArrayField(
+        models.CharField(max_length=32),
+        verbose_name=_("tags"),
+        default=list,
+        blank=True,
+        help_text=_("Separate several by commas."),
+    )
     created_at = models.DateTimeField(_("created"), db_default=Now())
 
     class Meta:
         verbose_name = _("client")
         verbose_name_plural = _("clients")
+        permissions = [("verify_client", "Can decide on a client's identity")]
         ordering = ["name"]
+        indexes = [GinIndex(fields=["tags"], name="client_tags")]
 
     def __str__(self) -> str:
         return self.name
@@ -135,6 +151,15 @@ class AccountGroup(models.Model):
 
     name = models.CharField(_("name"), max_length=64, unique=True)
     profile = models.CharField(_("profile"), max_length=16, choices=Profile)
+    number_series = models.ForeignKey(
+        "NumberSeries",
+        models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="+",
+        verbose_name=_("number series"),
+        help_text=_("Numbers its new accounts when none is given."),
+    )
 
     class Meta:
         verbose_name = _("account group")
@@ -146,19 +171,24 @@ class AccountGroup(models.Model):
 
     def conditions_at(self, at: datetime | None = None) -> TradingConditions:
         """The version of the conditions in force. Raises `TradingConditions.DoesNotExist` when none is yet."""
-        return self.conditions.filter(effective_from__lte=at or timezone.now()).latest("effective_from")
+        approved = self.conditions.filter(state=ConditionsState.APPROVED)
+        return approved.filter(effective_from__lte=at or timezone.now()).latest("effective_from")
 
 
 class TradingConditionsQuerySet(models.QuerySet["TradingConditions"]):
     def in_force(self, group_ids: Iterable[int]) -> dict[int, TradingConditions]:
         """The version in force of each of these groups, by group; those that have none yet are missing."""
-        begun = self.filter(group__in=group_ids, effective_from__lte=timezone.now())
+        approved = self.filter(state=ConditionsState.APPROVED)
+        begun = approved.filter(group__in=group_ids, effective_from__lte=timezone.now())
         latest = begun.order_by("group_id", "-effective_from").distinct("group_id")
         return {conditions.group_id: conditions for conditions in latest}
 
 
 class TradingConditions(models.Model):
-    """One version of a group's conditions: in force from its date until the next one's."""
+    """One version of a group's conditions: once approved, in force from its date until the next one's.
+
+    What a version says never changes: another wish is another draft. A draft that nobody made is the system's own.
+    """
 
     group = models.ForeignKey(AccountGroup, models.PROTECT, related_name="conditions", verbose_name=_("group"))
     effective_from = models.DateTimeField(_("effective from"))
@@ -233,15 +263,41 @@ class TradingConditions(models.Model):
     )
     max_open_orders = models.PositiveIntegerField(_("open orders at most"), default=200)
     max_quote_age_seconds = models.PositiveIntegerField(_("oldest price traded on, in seconds"), default=30)
+    state = models.CharField(
+        _("state"), max_length=8, choices=ConditionsState, default=ConditionsState.APPROVED, editable=False
+    )
+    note = models.CharField(_("why"), max_length=500, blank=True)
+    drafted_by = models.ForeignKey(
+        User, models.PROTECT, null=True, related_name="+", verbose_name=_("drafted by"), editable=False
+    )
+    approved_by = models.ForeignKey(
+        User, models.PROTECT, null=True, related_name="+", verbose_name=_("approved by"), editable=False
+    )
+    approved_at = models.DateTimeField(_("approved at"), null=True, editable=False)
 
     objects = TradingConditionsQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("trading conditions")
         verbose_name_plural = _("trading conditions")
+        permissions = [
+            ("draft_tradingconditions", "Can draft trading conditions"),
+            ("approve_tradingconditions", "Can approve trading conditions"),
+        ]
         ordering = ["group", "-effective_from"]
         constraints = [
-            models.UniqueConstraint(fields=["group", "effective_from"], name="one_version_a_moment"),
+            models.UniqueConstraint(
+                fields=["group", "effective_from"],
+                condition=models.Q(state=ConditionsState.APPROVED),
+                name="one_version_a_moment",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(state=ConditionsState.DRAFT, approved_by=None, approved_at=None)
+                | models.Q(state=ConditionsState.APPROVED, drafted_by=None, approved_by=None)
+                | models.Q(state=ConditionsState.APPROVED, drafted_by__isnull=False, approved_by__isnull=False)
+                & ~models.Q(approved_by=models.F("drafted_by")),
+                name="conditions_four_eyes",
+            ),
             models.CheckConstraint(
                 condition=models.Q(
                     margin_rate__gte=0, commission_rate__gte=0, commission_minimum__gte=0, market_buffer__gte=0
@@ -259,9 +315,14 @@ class TradingConditions(models.Model):
                 violation_error_message=_("The margin call comes before the stop-out: its level is not lower."),
             ),
         ]
+        triggers = [versioned("conditions")]
 
     def __str__(self) -> str:
         return f"{self.group} {self.effective_from:%Y-%m-%d %H:%M}"
+
+    @property
+    def is_to_come(self) -> bool:
+        return self.state == ConditionsState.APPROVED and self.effective_from > timezone.now()
 
 
 class AccountQuerySet(models.QuerySet["Account"]):

@@ -36,6 +36,8 @@ APPS: dict[str, frozenset[Role] | None] = {
     "axes": _LOGINS,
     "otp_totp": _LOGINS,
     "admin": frozenset({Role.ADMINISTRATOR, Role.COMPLIANCE}),
+    "audit": _LOGINS,
+    "operations": None,
 }
 _TOKENS = _LOGINS | {Role.SUPPORT}
 PRIVATE = {
@@ -44,6 +46,7 @@ PRIVATE = {
     "clientsecret": _LOGINS,
     "accesstoken": _TOKENS,
     "renewaltoken": _TOKENS,
+    "attachment": _LOGINS,
 }
 
 # Beyond seeing, by app and model: the actions of Django's permissions, others are the model's own.
@@ -51,10 +54,12 @@ MAY: dict[Role, dict[str, dict[str, tuple[str, ...]]]] = {
     Role.ADMINISTRATOR: {
         "accounts": {
             "user": ("add", "change"),
-            "client": ("add", "change"),
+            "client": ("add", "change", "verify"),
+            "clientnote": ("add",),
+            "numberseries": ("add", "change"),
             "account": ("add", "change"),
             "accountgroup": ("add", "change", "delete"),
-            "tradingconditions": ("add", "change", "delete"),
+            "tradingconditions": ("draft", "approve"),
             "currency": ("add", "change"),
             "oauthclient": ("add", "change"),
             "datatariff": ("add", "change", "delete"),
@@ -84,13 +89,23 @@ MAY: dict[Role, dict[str, dict[str, tuple[str, ...]]]] = {
         "auth": {"group": ("add", "change", "delete")},
         "axes": {"accessattempt": ("delete",)},
         "otp_totp": {"totpdevice": ("add", "delete")},
+        "audit": {"entry": ("export",)},
+        "operations": {
+            "cashrequest": ("request", "approve"),
+            "cashlimit": ("add", "change", "delete"),
+            "clientdocument": ("add",),
+            "job": ("add",),
+            "dayend": ("run",),
+        },
     },
     Role.OPERATIONS: {
         "accounts": {
-            "client": ("add", "change"),
+            "client": ("add", "change", "verify"),
+            "clientnote": ("add",),
+            "numberseries": ("add", "change"),
             "account": ("add", "change"),
             "accountgroup": ("add", "change"),
-            "tradingconditions": ("add", "change", "delete"),
+            "tradingconditions": ("draft", "approve"),
             "datasubscription": ("add", "change", "delete"),
             "accesstoken": ("revoke",),
             "renewaltoken": ("revoke",),
@@ -103,6 +118,12 @@ MAY: dict[Role, dict[str, dict[str, tuple[str, ...]]]] = {
             "swapterms": ("add", "change", "delete"),
         },
         "axes": {"accessattempt": ("delete",)},
+        "operations": {
+            "cashrequest": ("request", "approve"),
+            "clientdocument": ("add",),
+            "job": ("add",),
+            "dayend": ("run",),
+        },
     },
     Role.DEALING: {
         "marketdata": {"instrument": ("state",), "barcorrection": ("add",), "notice": ("tell",)},
@@ -114,7 +135,7 @@ MAY: dict[Role, dict[str, dict[str, tuple[str, ...]]]] = {
         },
     },
     Role.SUPPORT: {
-        "accounts": {"accesstoken": ("revoke",), "renewaltoken": ("revoke",)},
+        "accounts": {"clientnote": ("add",), "accesstoken": ("revoke",), "renewaltoken": ("revoke",)},
         "marketdata": {
             "instrument": ("describe",),
             "symbolgroup": ("add", "change"),
@@ -122,7 +143,7 @@ MAY: dict[Role, dict[str, dict[str, tuple[str, ...]]]] = {
             "notice": ("tell",),
         },
     },
-    Role.COMPLIANCE: {},
+    Role.COMPLIANCE: {"audit": {"entry": ("export",)}},
 }
 
 

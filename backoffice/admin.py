@@ -22,10 +22,13 @@ from unfold.admin import ModelAdmin
 from unfold.paginator import InfinitePaginator
 from unfold.utils import display_for_field
 
+from backoffice.audit import tracking
+from backoffice.audit.models import Entry
 from backoffice.fields import NumericField
 
 NOTHING = "–"
 PANEL_ROWS = 10
+SHOWN_DIFFERENCE = 200  # characters, in lists
 
 Text = str | Promise
 Column = str | Callable[[Any], object]  # a field's name, or a function of the row with a `short_description`
@@ -117,6 +120,7 @@ class StaffAdmin(ModelAdmin):
     list_per_page = 50
     list_filter_submit = True
     list_fullwidth = True
+    change_form_after_template = "backoffice/reason.html"
     change_form_outer_after_template = "backoffice/panels.html"
     empty_text: Text = ""  # what an empty list says; where it is not said, unfold's own words
 
@@ -133,7 +137,7 @@ class StaffAdmin(ModelAdmin):
         form_url: str = "",
         obj: Any = None,
     ) -> HttpResponse:
-        panels = self.panels(request, obj) if obj else ()
+        panels = [*self.panels(request, obj), *_history(obj)] if obj else ()
         context["panels"] = [panel for panel in panels if may_view(request, panel.rows.model)]
         return super().render_change_form(request, context, add, change, form_url, obj)
 
@@ -173,6 +177,39 @@ class StaffAdmin(ModelAdmin):
         edited = names.intersection(form.changed_data)
         automatic = {field.name for field in obj._meta.concrete_fields if getattr(field, "auto_now", False)}
         obj.save(update_fields=edited | automatic)
+
+
+@admin.display(description=_("difference"))
+def difference(entry: Entry) -> str:
+    """The columns that changed, each with its value before and after; of a row added or deleted, what it said."""
+    if entry.before and entry.after:
+        text = ", ".join(f"{name}: {_short(before)} → {_short(after)}" for name, before, after in entry.changes)
+    else:
+        row = (entry.after or entry.before or {}).items()
+        text = ", ".join(f"{name}: {_short(value)}" for name, value in row if value not in (None, "", []))
+    return text if len(text) <= SHOWN_DIFFERENCE else f"{text[:SHOWN_DIFFERENCE]}…"
+
+
+@admin.display(description=_("subject"))
+def subject(entry: Entry) -> str:
+    return entry.subject
+
+
+def _short(value: object) -> str:
+    text = NOTHING if value is None or value == "" else str(value)
+    return text if len(text) <= 60 else f"{text[:57]}…"
+
+
+def _history(row: models.Model) -> Iterable[Panel]:
+    """The row's part of the audit trail, where there is one."""
+    if row._meta.db_table in tracking.tables():
+        yield Panel(
+            _("history"),
+            Entry.objects.of(row),
+            ("at", "action", "username", "source", "reason", difference),
+            _("Nothing was changed since the trail began."),
+            list_url(Entry, table_name__exact=row._meta.db_table, row_id__exact=row.pk),
+        )
 
 
 class ReadOnlyAdmin(StaffAdmin):

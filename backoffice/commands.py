@@ -19,7 +19,10 @@ def run(argv: list[str]) -> None:
             from backoffice import launcher
 
             sys.exit(launcher.main())  # without Django: it starts what Django's settings lead to
-        execute_from_command_line(argv)
+        from backoffice.audit import context
+
+        with context.using(context.Context(source=f"command {' '.join(argv[1:2])}")):
+            execute_from_command_line(argv)
     except ImproperlyConfigured as error:
         sys.exit(str(error))
     except (DatabaseError, redis.RedisError, BrokerError, OSError):

@@ -1,23 +1,37 @@
-"""The admin's first page: the few numbers that matter, and whether every part of the system is alive."""
+"""The admin's first page: the few numbers that matter to who logs in, and what needs his attention.
+
+Counts of tables that grow for ever are asked of partial indexes, or stop at `COUNTED_UP_TO`.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import timedelta
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
+from django.db import models
 from django.http import HttpRequest
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.formats import number_format
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
 
-from accounts.choices import AccountState
-from accounts.models import Account
+from accounts.choices import AccountState, ConditionsState, KycState
+from accounts.models import Account, Client, TradingConditions, User
 from backoffice import health
-from backoffice.admin import Panel, Text, list_url, may_view
+from backoffice.admin import Panel, Text, list_url, may_view, subject
+from backoffice.audit.models import Entry
+from backoffice.operations.choices import JobState
+from backoffice.operations.models import CashRequest, DayEnd, Job
+from marketdata.choices import InstrumentState, MappingState
+from marketdata.models import Instrument, SymbolMapping
 from trading.models import Order, Position
 from trading.states import OrderStatus
 
 RECENT = timedelta(hours=24)
+COUNTED_UP_TO = 10_000
+SLOW_ORDER = timedelta(seconds=10)  # queued longer than this, an order waits for a worker that does not come
 
 
 class Figure(NamedTuple):
@@ -29,6 +43,14 @@ class Figure(NamedTuple):
     hint: Text = ""
 
 
+class Alarm(NamedTuple):
+    """Something to do: a sentence, and where it is done. An urgent one is shown first and in red."""
+
+    text: str
+    url: str
+    is_urgent: bool = False
+
+
 class Part(NamedTuple):
     name: str
     state: str
@@ -36,40 +58,40 @@ class Part(NamedTuple):
 
 
 def add_numbers(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
-    """Complete the page's context. Everybody sees the numbers of what he may look at."""
+    """Complete the page's context. Everybody sees the numbers of what he may look at, and what he can do about them."""
+    parts = [Part(name, state, state == "ok") for name, state in health.report().items()]
     context["figures"] = _figures(request)
-    context["parts"] = [Part(name, state, state == "ok") for name, state in health.report().items()]
-    context["panels"] = [_latest_orders()] if may_view(request, Order) else []
+    context["parts"] = parts
+    context["alarms"] = sorted(_alarms(request, parts), key=lambda alarm: not alarm.is_urgent)
+    context["panels"] = list(_panels(request))
     return context
 
 
+# --- figures ----------------------------------------------------------------------------------------------------------
+
+
 def _figures(request: HttpRequest) -> list[Figure]:
-    figures = []
+    figures: list[Figure] = []
     if may_view(request, Order):
         figures += _order_figures()
     if may_view(request, Position):
-        figures.append(
-            Figure(
-                _("Open positions"),
-                _count(Position.objects.open().count()),
-                list_url(Position, closed_at__isempty=1),
-            )
-        )
+        positions = _count(Position.objects.open())
+        figures.append(Figure(_("Open positions"), positions, list_url(Position, closed_at__isempty=1)))
     if may_view(request, Account):
-        active = Account.objects.filter(state=AccountState.ACTIVE).count()
+        active = Account.objects.filter(state=AccountState.ACTIVE)
         url = list_url(Account, state__exact=AccountState.ACTIVE.value)
         figures.append(Figure(_("Active accounts"), _count(active), url))
     return figures
 
 
 def _order_figures() -> list[Figure]:
-    recent = Order.objects.filter(created_at__gte=timezone.now() - RECENT).count()
-    working = Order.objects.filter(status=OrderStatus.WORKING).count()
+    working = Order.objects.filter(status=OrderStatus.WORKING)
+    recent = Order.objects.filter(created_at__gte=timezone.now() - RECENT).order_by("-pk")
     return [
         Figure(_("Working orders"), _count(working), list_url(Order, status__exact=OrderStatus.WORKING.value)),
         Figure(
             _("Waiting for the venue"),
-            _count(Order.objects.queued().count()),
+            _count(Order.objects.queued()),
             list_url(Order, queued__exact=1),
             _("More than a few for long: look at the worker."),
         ),
@@ -77,15 +99,137 @@ def _order_figures() -> list[Figure]:
     ]
 
 
-def _count(value: int) -> str:
-    return number_format(value, force_grouping=True)
+def _count(rows: models.QuerySet[Any]) -> str:
+    """How many there are, up to a number that says enough."""
+    count = rows.order_by()[: COUNTED_UP_TO + 1].count()
+    text = number_format(min(count, COUNTED_UP_TO), force_grouping=True)
+    return f"{text}+" if count > COUNTED_UP_TO else text
 
 
-def _latest_orders() -> Panel:
-    return Panel(
-        _("Latest orders"),
-        Order.objects.select_related("account", "instrument").order_by("-pk"),
-        ("id", "account", "instrument", "side", "type", "qty", "filled_qty", "status", "created_at"),
-        _("No order has been placed yet."),
-        list_url(Order),
-    )
+# --- what needs attention ---------------------------------------------------------------------------------------------
+
+
+def _alarms(request: HttpRequest, parts: list[Part]) -> Iterator[Alarm]:
+    user = cast(User, request.user)  # the site lets nobody else in
+    yield from _silent_parts(parts)
+    for permission, found in (
+        ("trading.view_order", _stuck_orders),
+        ("operations.approve_cashrequest", _cash),
+        ("accounts.approve_tradingconditions", _conditions),
+        ("accounts.verify_client", _clients),
+        ("marketdata.view_instrument", _instruments),
+        ("marketdata.change_symbolmapping", _mappings),
+        ("operations.view_dayend", _day_end),
+        ("operations.view_job", _jobs),
+    ):
+        if user.has_perm(permission):
+            yield from found(user)
+
+
+def _silent_parts(parts: list[Part]) -> Iterator[Alarm]:
+    for part in parts:
+        if not part.is_well:
+            text = _("%(part)s: %(state)s") % {"part": part.name, "state": part.state}
+            yield Alarm(text, reverse("admin:index"), True)
+
+
+def _jobs(user: User) -> Iterator[Alarm]:
+    failed = Job.objects.filter(by=user, state=JobState.FAILED, finished_at__gte=timezone.now() - RECENT).count()
+    if failed:
+        text = ngettext("%(count)s of your jobs failed.", "%(count)s of your jobs failed.", failed)
+        yield Alarm(text % {"count": failed}, list_url(Job, state__exact=JobState.FAILED.value))
+
+
+def _stuck_orders(user: User) -> Iterator[Alarm]:
+    stuck = Order.objects.queued().filter(updated_at__lt=timezone.now() - SLOW_ORDER).count()
+    if stuck:
+        text = ngettext(
+            "%(count)s order waits for the venue for more than %(seconds)s seconds: sweeping does not reach it.",
+            "%(count)s orders wait for the venue for more than %(seconds)s seconds: sweeping does not reach them.",
+            stuck,
+        )
+        words = {"count": stuck, "seconds": SLOW_ORDER.seconds}
+        yield Alarm(text % words, list_url(Order, queued__exact=1), True)
+
+
+def _cash(user: User) -> Iterator[Alarm]:
+    waiting = CashRequest.objects.waiting_for(user).count()
+    if waiting:
+        text = ngettext(
+            "%(count)s cash request waits for your decision.",
+            "%(count)s cash requests wait for your decision.",
+            waiting,
+        )
+        yield Alarm(text % {"count": waiting}, list_url(CashRequest, waiting="me"))
+
+
+def _conditions(user: User) -> Iterator[Alarm]:
+    drafts = TradingConditions.objects.filter(state=ConditionsState.DRAFT).exclude(drafted_by=user).count()
+    if drafts:
+        text = ngettext(
+            "%(count)s draft of conditions waits for your approval.",
+            "%(count)s drafts of conditions wait for your approval.",
+            drafts,
+        )
+        yield Alarm(text % {"count": drafts}, list_url(TradingConditions, state__exact=ConditionsState.DRAFT.value))
+
+
+def _clients(user: User) -> Iterator[Alarm]:
+    pending = Client.objects.filter(kyc_state=KycState.PENDING).count()
+    if pending:
+        text = ngettext(
+            "%(count)s client's papers wait for a check.", "%(count)s clients' papers wait for a check.", pending
+        )
+        yield Alarm(text % {"count": pending}, list_url(Client, kyc_state__exact=KycState.PENDING.value))
+
+
+def _instruments(user: User) -> Iterator[Alarm]:
+    halted = Instrument.objects.filter(state=InstrumentState.HALTED).count()
+    if halted:
+        text = ngettext("%(count)s instrument is halted.", "%(count)s instruments are halted.", halted)
+        yield Alarm(text % {"count": halted}, list_url(Instrument, state__exact=InstrumentState.HALTED.value))
+
+
+def _mappings(user: User) -> Iterator[Alarm]:
+    drafts = SymbolMapping.objects.filter(state=MappingState.DRAFT).count()
+    if drafts:
+        text = ngettext("%(count)s mapping is a draft.", "%(count)s mappings are drafts.", drafts)
+        yield Alarm(text % {"count": drafts}, list_url(SymbolMapping, state__exact=MappingState.DRAFT.value))
+
+
+def _day_end(user: User) -> Iterator[Alarm]:
+    last = DayEnd.objects.order_by("-day").first()
+    if last and not last.is_well:
+        text = _("The end of %(day)s found faults: read its report.") % {"day": last}
+        yield Alarm(text, reverse("admin:operations_dayend_change", args=[last.pk]), True)
+
+
+# --- tables -----------------------------------------------------------------------------------------------------------
+
+
+def _panels(request: HttpRequest) -> Iterator[Panel]:
+    """What each role looks at first."""
+    if request.user.has_perm("operations.approve_cashrequest"):
+        yield Panel(
+            _("Cash waiting for a decision"),
+            CashRequest.objects.waiting().select_related("account", "currency", "maker").order_by("pk"),
+            ("id", "requested_at", "kind", "account", "amount", "currency", "maker"),
+            _("Nothing waits."),
+            list_url(CashRequest),
+        )
+    if may_view(request, Entry):
+        yield Panel(
+            _("Latest changes"),
+            Entry.objects.order_by("-pk"),
+            ("at", "action", subject, "username", "reason"),
+            _("Nothing has been changed yet."),
+            list_url(Entry),
+        )
+    if may_view(request, Order):
+        yield Panel(
+            _("Latest orders"),
+            Order.objects.select_related("account", "instrument").order_by("-pk"),
+            ("id", "account", "instrument", "side", "type", "qty", "filled_qty", "status", "created_at"),
+            _("No order has been placed yet."),
+            list_url(Order),
+        )

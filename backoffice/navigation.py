@@ -12,11 +12,13 @@ from django.urls import reverse
 from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
 
+from backoffice import pages
 from backoffice.admin import list_url, may_view
 
-# Title: (model, symbol of the Material Symbols font)
+# Name, title: (model, symbol of the Material Symbols font). Pages that are no model's name their section themselves.
 SECTIONS = (
     (
+        "trading",
         _("Trading"),
         (
             ("trading.Order", "receipt_long"),
@@ -29,6 +31,7 @@ SECTIONS = (
         ),
     ),
     (
+        "venues",
         _("Venues"),
         (
             ("trading.FixSession", "lan"),
@@ -38,14 +41,28 @@ SECTIONS = (
         ),
     ),
     (
+        "clients",
         _("Clients"),
         (
             ("accounts.Client", "person"),
             ("accounts.Account", "account_balance_wallet"),
             ("accounts.AccountGroup", "groups"),
+            ("accounts.TradingConditions", "rule"),
+            ("accounts.NumberSeries", "tag"),
+            ("operations.ClientDocument", "description"),
         ),
     ),
     (
+        "cash",
+        _("Cash"),
+        (
+            ("operations.CashRequest", "approval"),
+            ("operations.CashLimit", "vertical_align_top"),
+        ),
+    ),
+    ("bulk", _("Bulk work"), (("operations.Job", "hourglass_top"),)),
+    (
+        "market",
         _("Market"),
         (
             ("marketdata.Instrument", "candlestick_chart"),
@@ -64,6 +81,7 @@ SECTIONS = (
         ),
     ),
     (
+        "books",
         _("Books"),
         (
             ("accounts.Transfer", "sync_alt"),
@@ -72,13 +90,16 @@ SECTIONS = (
             ("accounts.Balance", "savings"),
             ("accounts.LedgerAccount", "account_balance"),
             ("accounts.Currency", "payments"),
+            ("operations.DayEnd", "event_available"),
         ),
     ),
     (
+        "integration",
         _("Integration"),
         (("conformance.ConformanceRun", "fact_check"),),
     ),
     (
+        "access",
         _("Access"),
         (
             ("accounts.User", "badge"),
@@ -92,6 +113,7 @@ SECTIONS = (
             ("accounts.DataSubscription", "card_membership"),
             ("axes.AccessAttempt", "lock"),
             ("admin.LogEntry", "history"),
+            ("audit.Entry", "policy"),
         ),
     ),
 )
@@ -101,10 +123,20 @@ def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
     """The groups of links, as unfold's setting SIDEBAR takes them; called for every page."""
     overview = {"title": _("Overview"), "icon": "dashboard", "link": reverse("admin:index")}
     sections = [
-        {"title": title, "items": [_item(model, icon) for model, icon in _models(pages) if may_view(request, model)]}
-        for title, pages in SECTIONS
+        {"title": title, "items": [*_pages(request, name), *_lists(request, models)]}
+        for name, title, models in SECTIONS
     ]
     return [{"items": [overview]}, *(section for section in sections if section["items"])]
+
+
+def _pages(request: HttpRequest, section: str) -> Iterator[dict[str, Any]]:
+    for page in pages.registry.values():
+        if page.section == section and page.may_open(request):
+            yield {"title": page.title, "icon": page.icon, "link": page.url}
+
+
+def _lists(request: HttpRequest, models: Iterable[tuple[str, str]]) -> Iterator[dict[str, Any]]:
+    return (_item(model, icon) for model, icon in _models(models) if may_view(request, model))
 
 
 def _models(pages: Iterable[tuple[str, str]]) -> Iterator[tuple[type[Model], str]]:

@@ -8,6 +8,7 @@ from ipaddress import ip_network
 from pathlib import Path
 
 import environ
+from celery.schedules import crontab
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.translation import gettext_lazy as _
 
@@ -69,6 +70,7 @@ INSTALLED_APPS = [
     "backoffice",  # before unfold, one of whose templates it replaces
     "unfold",
     "unfold.contrib.filters",
+    "import_export",
     "django.contrib.admin.apps.SimpleAdminConfig",  # the URLs find the pages
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -80,12 +82,14 @@ INSTALLED_APPS = [
     "rest_framework",
     "pgtrigger",
     "axes",
+    "backoffice.audit",
     "django_otp",
     "django_otp.plugins.otp_totp",
     "django_otp.plugins.otp_static",
     "accounts",
     "marketdata",
     "trading",
+    "backoffice.operations",
     "tvapi",
     "tvapi.conformance",
 ]
@@ -101,6 +105,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django_otp.middleware.OTPMiddleware",
     "accounts.staff.StaffGate",
+    "backoffice.audit.middleware.AuditMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "axes.middleware.AxesMiddleware",
@@ -218,6 +223,7 @@ CELERY_BEAT_SCHEDULE = {
     "charge-swaps": {"task": "trading.tasks.charge_swaps", "schedule": 30.0, "options": {"expires": 30}},
     "charge-funding": {"task": "trading.tasks.charge_funding", "schedule": 30.0, "options": {"expires": 30}},
     "forget-tokens": {"task": "accounts.tasks.forget_ended_tokens", "schedule": 3600.0, "options": {"expires": 3600}},
+    "end-of-day": {"task": "backoffice.operations.tasks.run_day_end", "schedule": crontab(hour=0, minute=5)},
     "sweep-orders": {"task": "trading.tasks.sweep", "schedule": 5.0, "options": {"expires": 5}},
     "sweep-venues": {"task": "trading.tasks.sweep_venues", "schedule": 5.0, "options": {"expires": 5}},
     "reconcile": {"task": "trading.tasks.reconcile", "schedule": 60.0, "options": {"expires": 60}},
@@ -294,6 +300,7 @@ UNFOLD = {
     "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": STATIC_URL + "backoffice/favicon.svg"}],
     "SITE_URL": None,
     "STYLES": [STATIC_URL + "backoffice/admin.css"],
+    "SCRIPTS": [STATIC_URL + "backoffice/live.js"],
     "SHOW_VIEW_ON_SITE": False,
     "DASHBOARD_CALLBACK": "backoffice.dashboard.add_numbers",
     "SIDEBAR": {"navigation": "backoffice.navigation.sidebar", "command_search": True},

@@ -3,7 +3,7 @@ from django.urls import include, path
 from django.views.generic import RedirectView
 
 from accounts import staff_views
-from backoffice import views
+from backoffice import pages, views
 
 admin.autodiscover()  # here, not in every process: only those that serve pages need them
 
@@ -14,5 +14,6 @@ urlpatterns = [
     path("tv/", include("tvapi.urls")),
     path("admin/second-factor/", staff_views.SecondFactorView.as_view(), name="second-factor"),
     path("admin/confirm-password/", staff_views.ConfirmPasswordView.as_view(), name="confirm-password"),
+    path("admin/", include(pages.urls())),
     path("admin/", admin.site.urls),
 ]

@@ -15,6 +15,7 @@ from typing import Any
 
 from accounts import cash, oauth_clients, tokens
 from accounts.choices import EnvironmentPair, Profile
+from accounts.conditions import content_fields
 from accounts.models import Account, AccountGroup, Client, Currency, TradingConditions, User
 from accounts.oauth_models import OAuthClient
 from marketdata import ticklog
@@ -156,6 +157,13 @@ def group(
     for symbol in symbols:
         allow(made, symbol)
     return made
+
+
+def change_conditions(of: AccountGroup, **changes: Any) -> TradingConditions:
+    """Put a new version in force from now on, like the last one but for these fields: versions are not rewritten."""
+    last = of.conditions_at()
+    values = {field.name: getattr(last, field.name) for field in content_fields()} | changes
+    return TradingConditions.objects.create(group=of, **{"effective_from": datetime.now(UTC), **values})
 
 
 def allow(to: AccountGroup, symbol: str, *, margin_rate: Decimal | None = None) -> GroupInstrument:

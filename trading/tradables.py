@@ -29,7 +29,7 @@ def of_account(account: Account) -> list[Tradable]:
     conditions = account.group.conditions_at()
     rows = GroupInstrument.objects.filter(group=account.group_id).select_related("instrument")
     chosen = margin_terms.leverages(account)
-    return [_tradable(account, conditions, row, chosen) for row in rows.order_by("instrument__symbol")]
+    return [terms(account, conditions, row, chosen) for row in rows.order_by("instrument__symbol")]
 
 
 def find(account: Account, symbol: str) -> Tradable:
@@ -41,7 +41,7 @@ def find(account: Account, symbol: str) -> Tradable:
     )
     if row is None:
         raise OrderRejected(Reason.UNKNOWN_INSTRUMENT, symbol=symbol)
-    return _tradable(account, account.group.conditions_at(), row, margin_terms.leverages(account))
+    return terms(account, account.group.conditions_at(), row, margin_terms.leverages(account))
 
 
 def margin_rate(account: Account, instrument: Instrument, conditions: TradingConditions) -> Decimal:
@@ -49,9 +49,8 @@ def margin_rate(account: Account, instrument: Instrument, conditions: TradingCon
     return margin_terms.of(account, instrument, conditions).rate
 
 
-def _tradable(
-    account: Account, conditions: TradingConditions, row: GroupInstrument, leverages: dict[int, int]
-) -> Tradable:
+def terms(account: Account, conditions: TradingConditions, row: GroupInstrument, leverages: dict[int, int]) -> Tradable:
+    """An instrument of the account's group on these conditions and at the leverages chosen, by instrument."""
     if not account.profile.has_positions:
         return Tradable(row.instrument, None)
     chosen = margin_terms.leverage_rate(leverages.get(row.instrument_id))

@@ -1,6 +1,6 @@
 """The admin: who may do what on every page, what the pages show, and that acting goes through the services."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -16,9 +16,12 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from accounts.choices import AccountState, Profile
+from accounts.choices import AccountEventKind, AccountState, ConditionsState, Profile
+from accounts.dossier_models import NumberSeries
 from accounts.models import Account, AccountGroup, TradingConditions, User
 from accounts.roles import Role
+from backoffice.operations import cash
+from backoffice.operations.choices import CashKind
 from marketdata.choices import InstrumentState
 from marketdata.models import Instrument, SymbolGroup
 from tests import factories
@@ -41,9 +44,11 @@ MAY: dict[Role, dict[str, set[str]]] = {
         "accounts.AccountGroup": {"add", "change"},
         "accounts.Client": {"add", "change"},
         "accounts.DataSubscription": {"add", "change", "delete"},
+        "accounts.NumberSeries": {"add", "change"},
         "axes.AccessAttempt": {"delete"},
         "otp_totp.TOTPDevice": {"add", "delete"},
         "marketdata.Holiday": {"add", "change", "delete"},
+        "operations.CashRequest": {"add"},
     },
     Role.DEALING: {
         "marketdata.Instrument": {"change"},
@@ -62,8 +67,8 @@ LOGINS |= {"otp_totp.TOTPDevice"}
 HIDDEN: dict[Role, set[str]] = {
     Role.COMPLIANCE: set(),
     Role.OPERATIONS: {"admin.LogEntry"},
-    Role.DEALING: {"admin.LogEntry"} | LOGINS | TOKENS,
-    Role.SUPPORT: {"admin.LogEntry"} | LOGINS,
+    Role.DEALING: {"admin.LogEntry", "audit.Entry"} | LOGINS | TOKENS,
+    Role.SUPPORT: {"admin.LogEntry", "audit.Entry"} | LOGINS,
 }
 
 
@@ -206,6 +211,24 @@ def test_the_overview_names_the_parts_that_are_silent() -> None:
     assert parts == {"database": True, "redis": True, "worker": False, "feed": False, "engine": False, "stream": False}
 
 
+def test_the_overview_says_what_waits_for_whom(business: Account) -> None:
+    maker = staff(Role.ADMINISTRATOR)
+    wish = cash.Wish(CashKind.WITHDRAWAL, business.pk, "USD", Decimal(5), "Bank 1", "k-1")
+    cash.ask(wish, by=maker)
+    Instrument.objects.update(state=InstrumentState.HALTED)
+    texts = {role: _alarms(browser(role)) for role in (Role.OPERATIONS, Role.DEALING)}
+    assert {"1 cash request waits for your decision.", "1 instrument is halted."} <= texts[Role.OPERATIONS]
+    assert "1 instrument is halted." in texts[Role.DEALING]
+    assert not [text for text in texts[Role.DEALING] if "cash" in text]
+    own = Browser()
+    own.force_login(maker, backend="django.contrib.auth.backends.ModelBackend")
+    assert not [text for text in _alarms(own) if "cash" in text]
+
+
+def _alarms(visitor: Browser) -> set[str]:
+    return {alarm.text for alarm in visitor.get(reverse("admin:index")).context["alarms"]}
+
+
 def test_the_sidebar_leads_only_where_the_role_may_go(business: Account) -> None:
     for role in MAY:
         visitor = browser(role)
@@ -217,7 +240,17 @@ def test_the_sidebar_leads_only_where_the_role_may_go(business: Account) -> None
 def test_the_account_page_shows_money_positions_orders_and_postings(business: Account) -> None:
     page = superuser().get(url(business, "change"))
     tables = {str(panel.title): panel.table for panel in page.context["panels"]}
-    assert list(tables) == ["balances", "open positions", "latest orders", "latest postings"]
+    assert list(tables) == [
+        "timeline",
+        "balances",
+        "open positions",
+        "latest orders",
+        "latest executions",
+        "latest postings",
+        "cash requests",
+        "the login's tokens",
+        "history",
+    ]
     assert [str(cell) for cell in tables["balances"]["rows"][0][1:]] == ["100,000", "0"]
     assert [str(cell) for cell in tables["open positions"]["rows"][0][2:5]] == ["Buy", "10,000", "1.1001"]
     assert len(tables["latest orders"]["rows"]) == 3
@@ -322,14 +355,14 @@ def test_others_cannot_cancel(business: Account, role: Role) -> None:
 # --- changing things --------------------------------------------------------------------------------------------------
 
 
-def test_blocking_an_account_raises_its_version_and_leaves_the_rest(business: Account) -> None:
+def test_renaming_an_account_raises_its_version_and_leaves_the_rest(business: Account) -> None:
     before = Account.objects.get(pk=business.pk)
     form = {"name": "Renamed", "state": AccountState.BLOCKED, "number": "OTHER", "version": "0"}
     assert browser(Role.OPERATIONS).post(url(business, "change"), form).status_code == 302
     after = Account.objects.get(pk=business.pk)
-    assert (after.name, after.state, after.number) == ("Renamed", AccountState.BLOCKED, before.number)
+    assert (after.name, after.state, after.number) == ("Renamed", before.state, before.number)
     assert after.version == before.version + 1
-    assert LogEntry.objects.get().get_change_message() == "Changed Name and State."
+    assert LogEntry.objects.get().get_change_message() == "Changed Name."
 
 
 def test_an_account_keeps_the_group_it_was_opened_in(business: Account) -> None:
@@ -349,6 +382,21 @@ def test_operations_open_an_account() -> None:
     assert (opened.client, opened.group, opened.version) == (client, group, 0)
 
 
+def test_a_new_account_takes_the_next_number_of_its_groups_series() -> None:
+    client, group = factories.user("newcomer").client, factories.group()
+    group.number_series = NumberSeries.objects.create(prefix="FX-", next_number=41, width=5)
+    group.save()
+    factories.account(number="FX-00041")
+    form = {"number": "", "name": "New", "client": client.pk, "group": group.pk, "currency": "USD"}
+    browser(Role.OPERATIONS).post(url(Account, "add"), {**form, "type": "live", "state": "active"})
+    opened = client.accounts.get()
+    assert opened.number == "FX-00042"
+    assert (opened.events.get().kind, opened.events.get().by) == (
+        AccountEventKind.OPENED,
+        User.objects.get(username="the-operations"),
+    )
+
+
 @pytest.mark.parametrize("number", ["lower", "WITH SPACE", "ÜML", ""])
 def test_a_wrong_account_number_is_refused_in_a_sentence(number: str) -> None:
     client, group = factories.user("newcomer").client, factories.group()
@@ -359,12 +407,11 @@ def test_a_wrong_account_number_is_refused_in_a_sentence(number: str) -> None:
     assert not Account.objects.exists()
 
 
-def group_form(group: AccountGroup, **version: Any) -> dict[str, Any]:
-    """The form of a group's page, with one new version of its conditions."""
-    moment = timezone.localtime(version.pop("effective_from"))
+def group_form(group: AccountGroup, effective_from: datetime) -> dict[str, Any]:
+    """The form of a new group's page, with its first conditions."""
     version = {
-        "effective_from_0": moment.strftime("%Y-%m-%d"),
-        "effective_from_1": moment.strftime("%H:%M:%S"),
+        "effective_from_0": effective_from.strftime("%Y-%m-%d"),
+        "effective_from_1": effective_from.strftime("%H:%M:%S"),
         "margin_rate": "0.5",
         "commission_kind": "none",
         "commission_rate": "0",
@@ -373,34 +420,16 @@ def group_form(group: AccountGroup, **version: Any) -> dict[str, Any]:
         "market_buffer": "0.02",
         "max_open_orders": "200",
         "max_quote_age_seconds": "30",
-        **version,
     }
     return {
         "name": group.name,
+        "profile": group.profile,
         "conditions-TOTAL_FORMS": "1",
         "conditions-INITIAL_FORMS": "0",
         **{f"conditions-0-{name}": value for name, value in version.items()},
         "instruments-TOTAL_FORMS": "0",
         "instruments-INITIAL_FORMS": "0",
     }
-
-
-def test_a_coming_version_of_the_conditions_is_added() -> None:
-    group = factories.group()
-    moment = (timezone.now() + timedelta(days=1)).replace(microsecond=0)
-    assert (
-        browser(Role.OPERATIONS).post(url(group, "change"), group_form(group, effective_from=moment)).status_code == 302
-    )
-    assert group.conditions_at(moment).margin_rate == Decimal("0.5")
-    assert group.conditions_at().margin_rate == Decimal("0.02")
-
-
-def test_conditions_in_force_are_not_rewritten() -> None:
-    group = factories.group()
-    moment = timezone.now() - timedelta(hours=1)
-    page = browser(Role.OPERATIONS).post(url(group, "change"), group_form(group, effective_from=moment))
-    assert "Conditions that were in force are not rewritten" in page.content.decode()
-    assert TradingConditions.objects.get().margin_rate == Decimal("0.02")
 
 
 def test_a_new_group_needs_conditions() -> None:
@@ -410,11 +439,19 @@ def test_a_new_group_needs_conditions() -> None:
     assert not AccountGroup.objects.exists()
 
 
-def test_a_new_group_may_begin_with_conditions_in_force() -> None:
+def test_a_new_groups_conditions_begin_as_a_draft_of_who_adds_it() -> None:
     moment = timezone.now() - timedelta(days=1)
-    form = group_form(AccountGroup(name="New"), effective_from=moment) | {"profile": Profile.SPOT}
+    form = group_form(AccountGroup(name="New", profile=Profile.SPOT), moment)
     assert browser(Role.OPERATIONS).post(url(AccountGroup, "add"), form).status_code == 302
-    assert AccountGroup.objects.get().conditions_at().margin_rate == Decimal("0.5")
+    group = AccountGroup.objects.get()
+    draft = group.conditions.get()
+    assert (draft.state, draft.drafted_by, draft.margin_rate) == (
+        ConditionsState.DRAFT,
+        User.objects.get(username="the-operations"),
+        Decimal("0.5"),
+    )
+    with pytest.raises(TradingConditions.DoesNotExist):
+        group.conditions_at()
 
 
 def test_dealing_halts_an_instrument_and_changes_nothing_else() -> None:

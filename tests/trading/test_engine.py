@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 from django.utils import timezone
 
-from accounts.models import Account
+from accounts.models import Account, AccountGroup
 from marketdata import ticklog
 from marketdata.choices import InstrumentState
 from marketdata.models import Instrument, LogPosition
@@ -260,7 +260,8 @@ def test_an_order_that_cannot_be_worked_does_not_stop_the_others(account: Accoun
     broken = factories.account(symbols=["GBPUSD"])
     factories.quote("GBPUSD", "1.3", "1.3001")
     stuck = desk.place(broken, "buy", "1000", "GBPUSD")
-    broken.group.conditions.update(effective_from=timezone.now() + timedelta(days=1))
+    without_conditions = AccountGroup.objects.create(name="Without conditions", profile=broken.group.profile)
+    Account.objects.filter(pk=broken.pk).update(group=without_conditions)
     fine = desk.place(account, "buy", "1000")
     tasks.drain(0)
     assert queued(stuck, fine) == [True, False]

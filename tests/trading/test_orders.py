@@ -268,7 +268,7 @@ def test_an_old_price_is_not_traded_on(account: Account) -> None:
 
 
 def test_the_number_of_open_orders_is_limited(account: Account) -> None:
-    account.group.conditions.update(max_open_orders=2)
+    factories.change_conditions(account.group, max_open_orders=2)
     desk.place(account, "buy", "1000")
     desk.place(account, "buy", "1000")
     refused(Reason.TOO_MANY_ORDERS, account, "buy", "1000")
@@ -521,7 +521,7 @@ def test_spot_sells_and_pays_the_fee_from_what_it_receives(spot: Account) -> Non
 
 
 def test_the_fee_in_the_received_asset_is_taken_from_the_coin(spot: Account) -> None:
-    spot.group.conditions.update(fee_asset=FeeAsset.RECEIVED)
+    factories.change_conditions(spot.group, fee_asset=FeeAsset.RECEIVED)
     order = desk.fill(spot, "buy", "0.5", "BTCUSDT")
     execution = order.executions.get()
     assert (execution.commission, execution.commission_currency_id) == (D("0.0005"), "BTC")

@@ -1,0 +1,120 @@
+"""Pages of the admin that are no model's: registered with their permission, found in the sidebar, asked by every role.
+
+    @page("books/trial-balance/", title=_("Trial balance"), permission="accounts.view_posting", section="books")
+    def trial_balance(request): return render(request, "accounts/trial_balance.html", {...})
+
+An app keeps its pages in `pages.py`; they are found when the addresses are read. `confirmed` asks before something is
+done, and an element with `data-live-seconds` renews itself (static/backoffice/live.js).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import wraps
+from typing import Any
+
+from django.contrib import admin
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils.functional import Promise
+from django.utils.module_loading import autodiscover_modules
+from django.utils.translation import gettext as _
+
+Text = str | Promise
+View = Callable[..., HttpResponse]
+
+
+@dataclass(frozen=True)
+class Page:
+    """A registered page. Those with a `section` are linked in the sidebar, so their path has no placeholders."""
+
+    path: str
+    name: str
+    title: Text
+    permission: str
+    section: str
+    icon: str
+    view: View
+
+    def may_open(self, request: HttpRequest) -> bool:
+        return bool(request.user.has_perm(self.permission))
+
+    @property
+    def url(self) -> str:
+        return reverse(f"page:{self.name}")
+
+
+registry: dict[str, Page] = {}
+
+
+def page(
+    route: str, *, title: Text, permission: str, section: str = "", icon: str = "article"
+) -> Callable[[View], View]:
+    """Register a view under /admin/; its name is the function's. Without the permission the answer is 403."""
+
+    def register(view: View) -> View:
+        @wraps(view)
+        def checked(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+            if not request.user.has_perm(permission):
+                raise PermissionDenied
+            return view(request, *args, **kwargs)
+
+        name = view.__name__
+        registry[name] = Page(route, name, title, permission, section, icon, checked)
+        return checked
+
+    return register
+
+
+def urls() -> tuple[list[URLPattern], str]:
+    """The addresses of every page, for staff only. Reads the apps' `pages.py`."""
+    autodiscover_modules("pages")
+    patterns = [path(each.path, admin.site.admin_view(each.view), name=each.name) for each in registry.values()]
+    return patterns, "page"
+
+
+def render(request: HttpRequest, template: str, title: Text, context: dict[str, Any]) -> TemplateResponse:
+    """The template within the admin's frame: sidebar, title, messages."""
+    return TemplateResponse(request, template, {**admin.site.each_context(request), "title": title, **context})
+
+
+def confirmed(
+    request: HttpRequest,
+    title: Text,
+    sentences: Iterable[Text],
+    *,
+    button: Text,
+    back: str,
+    rows: Iterable[Text] = (),
+    is_dangerous: bool = False,
+    asks_reason: bool = False,
+    hidden: Iterable[tuple[str, str]] = (),
+) -> TemplateResponse | None:
+    """None once the user has confirmed; before, the page that says what will happen and asks.
+
+        if answer := confirmed(request, ...): return answer
+
+    The reason that `asks_reason` wants comes as `_reason`, which the audit trail keeps as well.
+    """
+    reason_missing = asks_reason and not request.POST.get("_reason", "").strip()
+    asked = request.method == "POST" and request.POST.get("confirmed") == "yes"
+    if asked and not reason_missing:
+        return None
+    return render(
+        request,
+        "backoffice/confirm.html",
+        title,
+        {
+            "sentences": list(sentences),
+            "rows": list(rows),
+            "button": button,
+            "back": back,
+            "variant": "danger" if is_dangerous else "primary",
+            "asks_reason": asks_reason,
+            "error": _("Write down the reason: it is kept with the change.") if asked else "",
+            "hidden": list(hidden),
+        },
+    )

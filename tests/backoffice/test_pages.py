@@ -1,0 +1,121 @@
+"""Pages that are no model's: who may open each, written out so that a slip is noticed; and how they ask first."""
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from django.test import Client as Browser
+from django.urls import reverse
+
+from accounts.models import Account
+from accounts.roles import Role
+from backoffice.operations import cash
+from backoffice.operations.choices import CashKind
+from backoffice.operations.models import Attachment, Job
+from backoffice.pages import registry
+from tests import factories
+from tests.backoffice.test_admin import browser
+
+pytestmark = pytest.mark.django_db
+
+A, O, D, S, C = Role.ADMINISTRATOR, Role.OPERATIONS, Role.DEALING, Role.SUPPORT, Role.COMPLIANCE  # noqa: E741
+EVERYBODY = {A, O, D, S, C}
+MAY_OPEN: dict[str, set[Role]] = {
+    "account_figures": EVERYBODY,
+    "account_state": {A, O},
+    "account_statement": EVERYBODY,
+    "attachment": {A, O, C},
+    "bulk_export": EVERYBODY,
+    "bulk_import": {A, O},
+    "cash_approve": {A, O},
+    "cash_cancel": {A, O},
+    "cash_new": {A, O},
+    "cash_reject": {A, O},
+    "client_document": {A, O},
+    "client_kyc": {A, O},
+    "client_note": {A, O, S},
+    "conditions_approve": {A, O},
+    "conditions_compare": EVERYBODY,
+    "conditions_discard": {A, O},
+    "conditions_draft": {A, O},
+    "conditions_explain": EVERYBODY,
+    "conditions_roll_back": {A, O},
+    "conditions_withdraw": {A, O},
+    "day_end_run": {A, O},
+    "job": EVERYBODY,
+    "job_apply": {A, O},
+    "job_cancel": EVERYBODY,
+    "job_result": EVERYBODY,
+    "trial_balance": EVERYBODY,
+}
+POST_ONLY = {"job_apply", "job_cancel"}
+
+
+@pytest.fixture
+def addresses() -> dict[str, str]:
+    """A working address of every page."""
+    account = factories.account(number="PAGE-1")
+    maker = factories.user("maker", is_superuser=True, is_staff=True)
+    asked = cash.ask(cash.Wish(CashKind.DEPOSIT, account.pk, "USD", Decimal(1), "x", "k"), by=maker)
+    paper = Attachment.keep("x.txt", "text/plain", b"x", by=maker)
+    job = Job.objects.create(kind="dry run", title="A job", by=maker, result=paper, state="finished")
+    version = account.group.conditions_at().pk
+    keys: dict[str, list[int]] = {
+        "account": [account.pk],
+        "client": [account.client_id],
+        "cash": [asked.pk],
+        "attachment": [paper.pk],
+        "job": [job.pk],
+        "conditions": [version],
+        "conditions_draft": [account.group_id],
+    }
+    without = {"cash_new", "bulk_export", "bulk_import", "conditions_explain", "trial_balance", "day_end_run"}
+    return {
+        name: reverse(f"page:{name}", args=() if name in without else keys.get(name, keys.get(name.split("_")[0])))
+        for name in registry
+    }
+
+
+def test_every_page_is_in_the_table() -> None:
+    assert set(registry) == set(MAY_OPEN)
+
+
+@pytest.mark.parametrize("role", Role)
+def test_pages_open_to_the_roles_of_the_table(role: Role, addresses: dict[str, str]) -> None:
+    visitor = browser(role)
+    for name, address in addresses.items():
+        wanted = 200 if role in MAY_OPEN[name] else 403
+        if name in POST_ONLY and wanted == 200:
+            wanted = 405
+        assert visitor.get(address).status_code == wanted, name
+        if wanted == 403:
+            assert visitor.post(address, {"confirmed": "yes", "_reason": "x"}).status_code == 403, name
+
+
+def test_strangers_and_traders_are_sent_to_the_login(addresses: dict[str, str]) -> None:
+    trader = Browser()
+    trader.force_login(Account.objects.get().client.user, backend="django.contrib.auth.backends.ModelBackend")
+    for visitor in (Browser(), trader):
+        for name, address in addresses.items():
+            answer = visitor.get(address)
+            assert (answer.status_code, answer["Location"].split("?")[0]) == (302, "/admin/login/"), name
+
+
+@pytest.mark.parametrize("number", ["0", "999999999999"])
+def test_pages_of_what_is_not_there_are_missing(number: str, addresses: dict[str, str]) -> None:
+    visitor = browser(Role.ADMINISTRATOR)
+    for name, address in addresses.items():
+        parts = address.split("/")
+        numbered: list[Any] = [number if part.isdecimal() else part for part in parts]
+        if numbered != parts:
+            wanted = 405 if name in POST_ONLY else 404
+            assert visitor.get("/".join(numbered)).status_code == wanted, name
+
+
+def test_a_role_finds_only_its_own_pages_in_the_sidebar(addresses: dict[str, str]) -> None:
+    for role in Role:
+        sections = browser(role).get(reverse("admin:index")).context["sidebar_navigation"]
+        links = {item["link"] for section in sections for item in section["items"]}
+        for name, page in registry.items():
+            if page.section:
+                assert (addresses[name] in links) == (role in MAY_OPEN[name]), (role, name)
