@@ -54,7 +54,7 @@ def test_others_do_not_operate_sessions(role: Role) -> None:
     assert FixSession.objects.get().is_enabled
 
 
-def explain(**form: object) -> str:
+def explain(**form: Any) -> str:
     return browser(Role.COMPLIANCE).get(reverse("admin:trading_venueroute_explain"), form).content.decode()
 
 
