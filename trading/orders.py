@@ -179,14 +179,7 @@ def check_change(
 def _modify(booking: Booking, order: Order, ticket: Ticket, by: User | None) -> list[Order]:
     """Change an order that is no bracket, and its brackets with it; returns the brackets that changed."""
     now = booking.at
-    if ticket.qty < order.filled_qty:
-        raise OrderRejected(Reason.QTY_BELOW_FILLED, filled_qty=order.filled_qty)
-    if order.triggered_at and ticket.stop_price != order.stop_price:
-        raise OrderRejected(Reason.ALREADY_TRIGGERED)
-    is_closing = order.closes_id is not None
-    seen = checks.ticket(
-        order.instrument, ticket, booking.prices, booking.conditions, now, closing=is_closing, before=order
-    )
+    seen = check_change(booking.account, order, ticket, booking.conditions, booking.prices, now)
     held_before = order.held
     _change_hold(booking, order, ticket, seen)
     if venues.of(order).replace(booking.account, order, ticket, held_before, by=by) is Handling.THERE:

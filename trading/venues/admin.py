@@ -58,10 +58,10 @@ OPERATIONS: dict[str, tuple[dict[str, bool], Text, Text]] = {
 class FixSessionAdmin(StaffAdmin):
     """Counterparties. Their numbers and state are the session's own; connecting and resetting is asked for here."""
 
-    list_display = ("name", "shown_state", "state_since", "is_enabled", "next_out", "next_in", "address", "trouble")
+    list_display = ("name", "shown_state", "state_since", "is_enabled", "next_out", "next_in", "trouble")
     empty_text = _("There is no FIX session: the broker executes every order itself.")
     actions = ("connect", "disconnect", "reset")
-    readonly_fields = ("shown_state", "state_since", "trouble", "epoch", "next_out", "next_in", "leased_by")
+    readonly_fields = ("state", "state_since", "trouble", "epoch", "next_out", "next_in", "leased_by")
     fieldsets = (
         (None, {"fields": ("name", ("host", "port"), ("sender_comp_id", "target_comp_id"))}),
         (_("Logon"), {"fields": ("username", ("heartbeat_seconds", "resets_at_logon"))}),
@@ -69,7 +69,7 @@ class FixSessionAdmin(StaffAdmin):
             _("State"),
             {
                 "fields": (
-                    ("shown_state", "state_since"),
+                    ("state", "state_since"),
                     ("is_enabled", "reset_wanted"),
                     "trouble",
                     ("next_out", "next_in"),
@@ -94,10 +94,6 @@ class FixSessionAdmin(StaffAdmin):
     )
     def shown_state(self, session: FixSession) -> tuple[str, str]:
         return session.state, session.get_state_display()
-
-    @admin.display(description=_("address"))
-    def address(self, session: FixSession) -> str:
-        return f"{session.host}:{session.port}"
 
     def panels(self, request: HttpRequest, session: FixSession) -> Iterable[Panel]:
         of_session = {"session__id__exact": session.pk}

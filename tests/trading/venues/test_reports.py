@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -53,14 +54,14 @@ def sent(account: Account, session: FixSession, side: str = "buy", qty: str = "1
     return made
 
 
-def take(order: Order, kind: ReportKind, number: int = 1, **fields: object) -> Order:
-    report = Report(kind, f"{order.pk}-{number}", **fields)  # type: ignore[arg-type]
+def take(order: Order, kind: ReportKind, number: int = 1, **fields: Any) -> Order:
+    report = Report(kind, f"{order.pk}-{number}", **fields)
     reports.take(order.requests.get(cl_ord_id=report.cl_ord_id).session, report)
     order.refresh_from_db()
     return order
 
 
-def fill(order: Order, qty: str, price: str = "1.09", exec_id: str = "e", **fields: object) -> Order:
+def fill(order: Order, qty: str, price: str = "1.09", exec_id: str = "e", **fields: Any) -> Order:
     return take(order, ReportKind.EXECUTED, fill=Fill(D(qty), D(price), exec_id), **fields)
 
 
