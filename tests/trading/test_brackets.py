@@ -449,7 +449,9 @@ def test_partly_executed_the_other_of_a_spot_pair_is_reduced(spot: Account) -> N
 
 
 def test_a_spot_fee_in_the_coin_leaves_so_much_less_to_sell(spot: Account) -> None:
-    spot.group.conditions.update(fee_asset=FeeAsset.RECEIVED, commission_kind="percent", commission_rate=D("0.1"))
+    factories.change_conditions(
+        spot.group, fee_asset=FeeAsset.RECEIVED, commission_kind="percent", commission_rate=D("0.1")
+    )
     desk.fill(spot, "sell", "1", "BTCUSDT")
     order = desk.fill(spot, "buy", "0.5", "BTCUSDT", sl="55000", tp="65000")
     assert shown(order) == {"sl": (WORKING, D("0.4995"), ""), "tp": (WORKING, D("0.4995"), "")}

@@ -132,7 +132,7 @@ def test_after_a_gap_the_negative_balance_is_made_good_once(account: Account) ->
 
 
 def test_without_protection_a_debt_stays(account: Account) -> None:
-    account.group.conditions.update(protects_negative_balance=False)
+    factories.change_conditions(account.group, protects_negative_balance=False)
     factories.quote("EURUSD", "1.05000", "1.05010")
     for _ in range(6):
         liquidation.review(account.pk)

@@ -76,7 +76,7 @@ def test_a_stop_that_was_reached_is_not_moved_any_more(account: Account) -> None
 @pytest.mark.parametrize("fields", [{"stop": "1.09"}, {"stop": "1.09", "limit": "1.091"}])
 def test_stops_lie_beyond_the_market_unless_the_group_says_otherwise(account: Account, fields) -> None:
     refused(Reason.STOP_SIDE_BUY, account, "buy", "10000", **fields)
-    account.group.conditions.update(stops_both_ways=True, stop_limits_both_ways=True)
+    factories.change_conditions(account.group, stops_both_ways=True, stop_limits_both_ways=True)
     assert desk.fill(account, "buy", "10000", **fields).status == OrderStatus.WORKING
 
 
@@ -88,7 +88,7 @@ def test_stops_lie_beyond_the_market_unless_the_group_says_otherwise(account: Ac
     ],
 )
 def test_a_stop_on_this_side_is_a_market_if_touched_order(account, side, stop, short_of, reaching, price) -> None:
-    account.group.conditions.update(stops_both_ways=True)
+    factories.change_conditions(account.group, stops_both_ways=True)
     order = desk.fill(account, side, "10000", stop=stop)
     desk.market(account, *short_of)
     assert (again(order).status, order.if_touched) == (OrderStatus.WORKING, True)
@@ -97,7 +97,7 @@ def test_a_stop_on_this_side_is_a_market_if_touched_order(account, side, stop, s
 
 
 def test_a_stop_moved_to_the_other_side_is_reached_from_there(account: Account) -> None:
-    account.group.conditions.update(stops_both_ways=True)
+    factories.change_conditions(account.group, stops_both_ways=True)
     order = desk.fill(account, "buy", "10000", stop="1.09")
     orders.modify(account.pk, order.pk, qty=D(10000), stop_price=D("1.11"))
     desk.drain(account)
@@ -108,7 +108,7 @@ def test_a_stop_moved_to_the_other_side_is_reached_from_there(account: Account) 
 
 
 def test_prices_beyond_the_band_are_taken_for_mistyped(account: Account) -> None:
-    account.group.conditions.update(price_band=D("0.1"))
+    factories.change_conditions(account.group, price_band=D("0.1"))
     refusal = refused(Reason.PRICE_BAND, account, "buy", "10000", limit="0.98")
     assert str(refusal) == "The price is too far from the market: from 0.99 to 1.21011 is accepted at the moment."
     assert desk.place(account, "buy", "10000", limit="0.99")
@@ -185,12 +185,19 @@ def test_expiry_works_through_more_than_one_batch(account: Account, monkeypatch)
     assert tasks.expire() == 5
 
 
-def test_an_order_that_cannot_be_ended_does_not_keep_the_others(account: Account, caplog) -> None:
+def test_an_order_that_cannot_be_ended_does_not_keep_the_others(account: Account, caplog, monkeypatch) -> None:
     until = timezone.now() + timedelta(hours=1)
     broken = factories.account()
     stuck = desk.place(broken, "buy", "10000", limit="1.09", duration="gtd", until=until)
     fine = desk.place(account, "buy", "10000", limit="1.09", duration="gtd", until=until)
-    broken.group.conditions.update(effective_from=until)
+    expire = expiry.expire
+
+    def expire_others(account_id: int, order_ids: set[int]) -> int:
+        if account_id == broken.pk:
+            raise ValueError
+        return expire(account_id, order_ids)
+
+    monkeypatch.setattr(expiry, "expire", expire_others)
     Order.objects.update(expires_at=timezone.now())
     assert tasks.expire() == 1
     assert (again(stuck).status, again(fine).status) == (OrderStatus.PLACING, OrderStatus.CANCELLED)

@@ -153,7 +153,7 @@ WRONG_CLAIMS = [
 ]
 
 
-@pytest.mark.parametrize("changed", WRONG_CLAIMS, ids=str)
+@pytest.mark.parametrize("changed", WRONG_CLAIMS, ids=range(len(WRONG_CLAIMS)))
 def test_claims_that_are_not_as_they_should_be_are_refused(client, changed):
     factories.user("trader")
     assert refusal(form(**changed)) == "invalid_grant"

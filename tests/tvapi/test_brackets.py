@@ -173,7 +173,7 @@ def preview(tv, form: dict, **change: object) -> dict:
 
 def test_a_preview_says_what_the_order_would_cost_and_stores_nothing(tv, account):
     """PRV-3, PRV-4."""
-    account.group.conditions.update(commission_kind="per_million", commission_rate=30)
+    factories.change_conditions(account.group, commission_kind="per_million", commission_rate=30)
     before = type(account).objects.get(pk=account.pk).version
     estimate = preview(tv, {**LIMIT, **PAIR})
     rows = {row["title"]: row["value"] for section in estimate["sections"] for row in section["rows"]}

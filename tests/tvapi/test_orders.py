@@ -66,7 +66,7 @@ def test_market_order_fills_and_shows_its_average_price_and_no_others(tv, accoun
 
 def test_what_was_charged_is_a_column_of_its_own(tv, account, place):
     """CFG-8."""
-    account.group.conditions.update(commission_kind="per_million", commission_rate=30)
+    factories.change_conditions(account.group, commission_kind="per_million", commission_rate=30)
     filled, resting = place({**MARKET, "qty": 100_000}), place(LIMIT)
     desk.drain(account)
     assert [column["id"] for column in tv.d("/config", locale="en")["orderCustomFields"]] == ["commission"]
