@@ -23,7 +23,7 @@ from backoffice.processes import LOOPBACK, Program, cap_log, port_is_free, spawn
 from backoffice.supervisor import Supervisor
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-STOP_ORDER = (("web", "stream"), ("beat", "worker", "feed", "engine", "fix"), ("valkey", "postgres"))
+STOP_ORDER = (("web", "stream", "stream-watch"), ("beat", "worker", "feed", "engine", "fix"), ("valkey", "postgres"))
 STOP_SECONDS = 3.0  # for each of the three groups: below ten in all
 FIX_WANTED = settings.DEMO_DIR / "fix-wanted"
 PATIENCE_SECONDS = 30.0  # after which the parts that are still silent are named
@@ -113,6 +113,7 @@ def _run(supervisor: Supervisor) -> NoReturn:
         supervisor.start(program)
     with step("Starting web, stream, worker, beat, feed and engine"):
         _await_health(supervisor)
+    supervisor.start(_watch())
     say(BLOCK.format(demo_dir=settings.DEMO_DIR, url=_url(settings.HTTP_PORT), stream=_url(settings.STREAM_PORT)))
     while True:
         supervisor.watch()
@@ -204,9 +205,13 @@ def _parts() -> list[Program]:
         _beat(),
         _python("feed", "manage.py", "run_feed"),
         _python("engine", "manage.py", "run_engine"),
-        _python("stream-watch", "manage.py", "watch_stream"),
         *fix,
     ]
+
+
+def _watch() -> Program:
+    """Compares the stream with the history. Nobody waits for it, so it starts when all the others have."""
+    return _python("stream-watch", "manage.py", "watch_stream")
 
 
 def _server(part: str, port: int) -> Program:
