@@ -49,10 +49,12 @@ MAY: dict[Role, dict[str, set[str]]] = {
         "otp_totp.TOTPDevice": {"add", "delete"},
         "marketdata.Holiday": {"add", "change", "delete"},
         "operations.CashRequest": {"add"},
+        "trading.SwapTerms": {"add", "change", "delete"},
     },
     Role.DEALING: {
         "marketdata.Instrument": {"change"},
         "marketdata.BarCorrection": {"add"},
+        "trading.FundingRate": {"add"},
         "trading.VenueRoute": {"add", "change", "delete"},
     },
     Role.SUPPORT: {
