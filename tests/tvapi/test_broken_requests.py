@@ -117,7 +117,7 @@ def test_nothing_below_tv_is_a_404(tv, path):
             assert client.response.status_code == (401 if path == "/accounts/" and client is not tv else 200)
 
 
-@pytest.mark.parametrize("what", ["getLeverage", "setLeverage", "previewLeverage"])
+@pytest.mark.parametrize("what", ["netPositions", "individualPositions", "somethingElse"])
 def test_what_is_not_offered_is_refused(tv, account, what):
     assert refused(tv.post(f"/accounts/FX/{what}", {"qty": 1})) == "This is not available here."
 

@@ -99,7 +99,7 @@ def test_prices_arrive_to_the_last_digit(eurusd: Instrument) -> None:
         ("bid", SymbolType.FOREX, 1.2, 0),
         ("ask", SymbolType.FOREX, 1.4, 0),
         ("mid", SymbolType.FOREX, 1.3, 0),
-        ("bid", SymbolType.INDEX, 1.2, 3),
+        ("bid", SymbolType.INDEX, 1.2, 1),  # what it adds to the volume, not what is bid
     ],
 )
 def test_an_artificial_trade_has_the_price_that_bars_are_made_of(
