@@ -13,7 +13,7 @@ PICTURES = {"overview": "/admin/", "orders": "/admin/trading/order/"}
 def main(address: str) -> None:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=installed_chromium(), args=FLAGS)
-        page = browser.new_page(base_url=address, viewport={"width": 1280, "height": 800})
+        page = browser.new_page(base_url=address, viewport={"width": 1440, "height": 900})
         log_in(page)
         for name, path in PICTURES.items():
             page.goto(path, wait_until="networkidle")
