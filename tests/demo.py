@@ -20,7 +20,7 @@ from xdist.scheduler import LoadScopeScheduling
 from backoffice.processes import LOOPBACK, Program, free_port, spawn, stop, wait_until
 
 PROJECT = Path(__file__).resolve().parent.parent
-PATIENCE_SECONDS = 300.0  # only what hangs takes longer, even where other work shares the processors
+PATIENCE_SECONDS = 600.0  # only what hangs takes longer, even where other work shares the processors
 READY = "Try, in another terminal"
 TOGETHER = ("tests/e2e/", "tests/browser/")  # one demo, one browser: what is slow to start is started once
 

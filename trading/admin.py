@@ -146,6 +146,7 @@ class OrderAdmin(LogAdmin):
         "created_at",
         "account",
         "instrument",
+        "shown_status",
         "side",
         "type",
         "role",
@@ -154,7 +155,6 @@ class OrderAdmin(LogAdmin):
         "asked_price",
         "filled_qty",
         AVERAGE_FILL,
-        "shown_status",
     )
     list_select_related = ("account", "instrument")
     list_filter = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+import pgtrigger
 from django.core.validators import MinValueValidator
 from django.db import models
 from django.db.models import Q
@@ -54,6 +55,25 @@ class MarginTier(models.Model):
                 fields=["conditions", "instrument", "floor"], nulls_distinct=False, name="one_tier_a_floor"
             ),
             models.CheckConstraint(condition=Q(floor__gt=0, rate__gte=0), name="tier_not_negative"),
+        ]
+        triggers = [
+            # What somebody approved stays as it was approved, the tables that belong to it too.
+            pgtrigger.Trigger(
+                name="tier_stays_as_approved",
+                when=pgtrigger.Before,
+                operation=pgtrigger.Insert | pgtrigger.Update | pgtrigger.Delete,
+                func="""
+                    IF EXISTS (
+                        SELECT FROM accounts_tradingconditions
+                         WHERE id IN (OLD.conditions_id, NEW.conditions_id)
+                           AND state = 'approved' AND approved_by_id IS NOT NULL
+                    ) THEN
+                        RAISE EXCEPTION 'the tiers of an approved version stay' USING ERRCODE = 'restrict_violation';
+                    END IF;
+                    IF TG_OP = 'DELETE' THEN RETURN OLD; END IF;
+                    RETURN NEW;
+                """,
+            ),
         ]
 
     def __str__(self) -> str:

@@ -177,13 +177,13 @@ class BarCorrectionAdmin(StaffAdmin):
     list_filter = ("resolution",)
     search_fields = ("instrument__symbol__istartswith", "reason__icontains")
     autocomplete_fields = ("instrument",)
-    fields = (("instrument", "resolution", "time"), ("o", "h", "l", "c", "v"), "reason")
+    fields = (("instrument", "resolution"), "time", ("o", "h"), ("l", "c"), "v", "reason")
     empty_text = _("No bar was ever corrected.")
 
     def get_fields(self, request: HttpRequest, obj: BarCorrection | None = None) -> Any:
         if obj is None:
             return self.fields
-        return (*self.fields, ("old_o", "old_h", "old_l", "old_c", "old_v"), ("version", "by", "at"))
+        return (*self.fields, ("old_o", "old_h"), ("old_l", "old_c"), "old_v", ("version", "by", "at"))
 
     def has_change_permission(self, request: HttpRequest, obj: BarCorrection | None = None) -> bool:
         return False

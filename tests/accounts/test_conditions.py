@@ -16,6 +16,7 @@ from accounts.conditions import ConditionsRefused
 from accounts.models import AccountGroup, TradingConditions
 from tests import factories
 from tests.concurrency.test_races import together
+from trading.models import MarginTier
 
 pytestmark = pytest.mark.django_db
 D = Decimal
@@ -151,3 +152,21 @@ def test_two_approvals_at_once_make_one() -> None:
     people = [factories.user(is_staff=True) for _ in range(2)]
     results = together(*[partial(conditions.approve, version.pk, by=person) for person in people])
     assert sorted(type(result).__name__ for result in results) == ["ConditionsRefused", "TradingConditions"]
+
+
+def test_the_tiers_of_an_approved_version_stay_and_are_copied_with_it() -> None:
+    group = factories.group()
+    version = drafted(group)
+    tier = MarginTier.objects.create(conditions=version, floor=D(1000), rate=D("0.1"))
+    conditions.approve(version.pk, by=factories.user(is_staff=True))
+    for statement in (
+        f"UPDATE trading_margintier SET rate = 0 WHERE id = {tier.pk}",
+        f"DELETE FROM trading_margintier WHERE id = {tier.pk}",
+        f"INSERT INTO trading_margintier (conditions_id, floor, rate) VALUES ({version.pk}, 2000, 0.2)",
+    ):
+        with pytest.raises(DatabaseError, match="the tiers of an approved version stay"):
+            sql(statement)
+    again = conditions.roll_back(version, version.effective_from + TOMORROW, by=factories.user(is_staff=True))
+    assert [(each.floor, each.rate) for each in again.tiers.all()] == [(D(1000), D("0.1"))]
+    conditions.discard(again.pk)
+    assert MarginTier.objects.get() == tier
