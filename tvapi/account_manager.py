@@ -16,7 +16,7 @@ from django.utils.translation import get_language, to_locale
 from django.utils.translation import gettext_lazy as _
 
 from accounts.choices import Profile
-from accounts.models import Account, Currency
+from accounts.models import Currency
 from trading.valuation import AccountValue, SpotValue
 
 UNKNOWN = "—"
@@ -51,9 +51,9 @@ class Column:
     text: Callable[[Figures], str]
 
 
-def of_margin(account: Account, value: AccountValue) -> Figures:
+def of_margin(currency: Currency, value: AccountValue) -> Figures:
     return Figures(
-        currency=account.currency,
+        currency=currency,
         balance=value.balance,
         unrealized_pl=value.unrealized_pl,
         used=value.margin,
@@ -61,13 +61,13 @@ def of_margin(account: Account, value: AccountValue) -> Figures:
     )
 
 
-def of_spot(account: Account, assets: Sequence[SpotValue]) -> Figures:
+def of_spot(currency: Currency, assets: Sequence[SpotValue]) -> Figures:
     """All assets together, as far as rates are known, to the cent."""
     worth = sum((asset.value for asset in assets if asset.value is not None), Decimal(0))
     btc = [asset.btc_value for asset in assets if asset.btc_value is not None]
     return Figures(
-        currency=account.currency,
-        balance=account.currency.round_cash(worth),
+        currency=currency,
+        balance=currency.round_cash(worth),
         btc_value=sum(btc, Decimal(0)) if btc else None,
     )
 

@@ -12,7 +12,7 @@ from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 
 # A Decimal becomes the same number, to the last digit (GEN-9); anything else unknown is a lazy sentence.
-_encode = msgspec.json.Encoder(decimal_format="number", enc_hook=str).encode
+encode = msgspec.json.Encoder(decimal_format="number", enc_hook=str).encode
 
 
 class WireRenderer(BaseRenderer):
@@ -23,7 +23,7 @@ class WireRenderer(BaseRenderer):
     def render(
         self, data: Any, accepted_media_type: str | None = None, renderer_context: Mapping[str, Any] | None = None
     ) -> bytes:
-        return _encode(data)
+        return encode(data)
 
 
 class OneKind(BaseContentNegotiation):

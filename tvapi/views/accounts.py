@@ -7,9 +7,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.models import Account
-from trading import tradables, valuation
-from tvapi import account_manager, pips, wire
-from tvapi.account_manager import Figures
+from trading import tradables
+from tvapi import pips, wire
 from tvapi.exceptions import Refused
 from tvapi.views.base import WireView, ok
 
@@ -40,29 +39,11 @@ class InstrumentsView(WireView):
 
 class StateView(WireView):
     def get(self, request: Request, account_id: str) -> Response:
-        account = self.account(account_id)
-        figures = _figures(account)
-        return ok(
-            {
-                "balance": figures.balance,
-                "unrealizedPl": figures.unrealized_pl,
-                "equity": figures.equity,
-                **account_manager.cells(account.profile, figures),
-            }
-        )
-
-
-def _figures(account: Account) -> Figures:
-    if account.profile.has_positions:
-        return account_manager.of_margin(account, valuation.value(account))
-    return account_manager.of_spot(account, valuation.spot(account))
+        return self.polled("state", account_id)
 
 
 class BalancesView(WireView):
     """The assets of a spot account (ACC-6)."""
 
     def get(self, request: Request, account_id: str) -> Response:
-        account = self.account(account_id)
-        if account.profile.has_positions:
-            raise Refused(_("This account holds its money in one currency and has no balances by asset."))
-        return ok([wire.balance(asset) for asset in valuation.spot(account)])
+        return self.polled("balances", account_id)

@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
 from uuid import uuid4
 
-from django.utils import timezone
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts.models import Account
-from marketdata.models import Instrument
 from trading import orders
 from trading.errors import OrderRejected, Reason
-from trading.models import Order
-from trading.sessions_of import LONGEST_CLOSURE_DAYS, ROUND_THE_CLOCK, session_start
 from tvapi import forms, wire
 from tvapi.views.base import WireView, ok, row_id
 
 
 class OrdersView(WireView):
     def get(self, request: Request, account_id: str) -> Response:
-        account = self.account(account_id)
-        return ok([wire.order(order) for order in _of_session(account)])
+        return self.polled("orders", account_id)
 
     def post(self, request: Request, account_id: str) -> Response:
         """Place an order. A `requestId` that comes again answers with the order of its first time (ORD-16)."""
@@ -79,21 +72,3 @@ def _order_id(text: str) -> int:
     if (order := row_id(text)) is None:
         raise OrderRejected(Reason.UNKNOWN_ORDER)
     return order
-
-
-def _of_session(account: Account) -> list[Order]:
-    """What `/orders` shows: what is live, and what became final in the current session of its market (ORD-4 … ORD-6).
-
-    One statement reads both: an order that becomes final between two would be in neither, and vanish for a moment.
-    """
-    now = timezone.now()
-    starts: dict[int, datetime] = {}
-    oldest = now - timedelta(days=LONGEST_CLOSURE_DAYS)
-    ended = account.orders.filter(final_at__gte=oldest).values("instrument")
-    for instrument in Instrument.objects.filter(pk__in=ended):
-        starts[instrument.pk] = session_start(instrument, now)
-    earliest = min([*starts.values(), now - ROUND_THE_CLOCK])
-    found = account.orders.of_session(earliest).select_related("instrument").order_by("-pk")
-    return [
-        each for each in found if each.final_at is None or each.final_at >= starts.get(each.instrument_id, earliest)
-    ]

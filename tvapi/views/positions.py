@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-from decimal import Decimal
-
-from django.conf import settings
-from django.db.models import QuerySet
-from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts.models import Account
-from trading import positions, tradables, valuation
+from trading import positions, tradables
 from trading.errors import OrderRejected, Reason
-from trading.models import Position
 from tvapi import forms, wire
 from tvapi.exceptions import Refused
 from tvapi.views.base import WireView, ok, row_id
@@ -26,12 +18,7 @@ class PositionsView(WireView):
     """Open positions, and those just closed with quantity 0 (POS-6). A spot account has none."""
 
     def get(self, request: Request, account_id: str) -> Response:
-        account = self.account(account_id)
-        if not account.profile.has_positions:
-            return ok([])
-        opened = [wire.position(each.position, each.unrealized_pl) for each in valuation.value(account).positions]
-        closed = [wire.position(position, Decimal(0)) for position in _just_closed(account)]
-        return ok(opened + closed)
+        return self.polled("positions", account_id)
 
 
 class PositionView(WireView):
@@ -69,8 +56,3 @@ def _position_id(text: str) -> int:
     if (position := row_id(text)) is None:
         raise OrderRejected(Reason.UNKNOWN_POSITION)
     return position
-
-
-def _just_closed(account: Account) -> QuerySet[Position]:
-    since = timezone.now() - timedelta(seconds=settings.SHOW_CLOSED_POSITIONS_SECONDS)
-    return account.positions.filter(closed_at__gt=since).select_related("instrument").order_by("pk")
