@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from django.db import connections
 from django.test import Client
 
 from marketdata import ticklog
@@ -69,13 +68,7 @@ class Poller:
         )
 
     def close(self) -> None:
-        async def close() -> None:
-            work = self.lane._background[:]
-            await asyncio.get_running_loop().run_in_executor(self.lane._thread, connections.close_all)
-            self.lane.close()
-            await asyncio.gather(*work, return_exceptions=True)
-
-        asyncio.run_coroutine_threadsafe(close(), self._loop).result(60)
+        asyncio.run_coroutine_threadsafe(self.lane.close(), self._loop).result(60)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from functools import partial
 from random import Random
@@ -222,9 +222,10 @@ class Business:
 
     def step(self) -> None:
         account = self.random.choice(self.accounts)
-        for_account = partial(self.random.choice([self.order, self.order, self.end, self.deposit]), account)
+        for_account = self.random.choice([self.order, self.order, self.end, self.deposit])
+        happens: Callable[[], None] = partial(for_account, account)
         with contextlib.suppress(OrderRejected):
-            self.random.choice([self.tick, self.terms, *[for_account] * 5])()
+            self.random.choice([self.tick, self.terms, *[happens] * 5])()
 
     def order(self, account: Account) -> None:
         is_spot = account.number == "SPOT"

@@ -79,12 +79,13 @@ class Lane:
             return None
         return self._of_account(asked, login, snapshot, known) if snapshot.user_id == login.user_id else None
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """End what runs in the background."""
         for task in self._background:
             task.cancel()
-        self._background.clear()
-        self._thread.shutdown(wait=False)
+        await asyncio.gather(*self._background, return_exceptions=True)
+        await asyncio.get_running_loop().run_in_executor(self._thread, db.connections.close_all)
+        self._thread.shutdown()
 
     # --- answers ------------------------------------------------------------------------------------------------------
 
