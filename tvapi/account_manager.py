@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import cache
 
 from babel import Locale
-from babel.numbers import format_decimal, format_percent
+from babel.numbers import get_decimal_symbol, get_group_symbol, get_minus_sign_symbol
 from django.utils.functional import Promise
 from django.utils.translation import get_language, to_locale
 from django.utils.translation import gettext_lazy as _
@@ -103,7 +104,7 @@ def _margin_level(figures: Figures) -> str:
     """Equity for each part of used margin; nothing to say without positions."""
     if not figures.used:
         return UNKNOWN
-    return format_percent(figures.equity / figures.used, format="#,##0.00%", locale=_locale())
+    return f"{figures.equity / figures.used:,.2%}".translate(_signs(get_language() or "en"))
 
 
 def _btc(figures: Figures) -> str:
@@ -111,12 +112,16 @@ def _btc(figures: Figures) -> str:
 
 
 def _decimal(value: Decimal, decimals: int) -> str:
-    pattern = "#,##0." + "0" * decimals if decimals else "#,##0"
-    return format_decimal(value, format=pattern, locale=_locale())
+    return f"{value:,.{decimals}f}".translate(_signs(get_language() or "en"))
 
 
-def _locale() -> Locale:
-    return Locale.parse(to_locale(get_language() or "en"))
+@cache
+def _signs(language: str) -> dict[int, str]:
+    """The language's signs for those of Python's numbers. Babel's own formatting takes 100 µs a number, which polls
+    cannot spend."""
+    locale = Locale.parse(to_locale(language))
+    group, point, minus = get_group_symbol(locale), get_decimal_symbol(locale), get_minus_sign_symbol(locale)
+    return str.maketrans({",": group, ".": point, "-": minus})
 
 
 _BALANCE = Column("balance", _("Balance"), _money(lambda figures: figures.balance))

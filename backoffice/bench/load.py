@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import re
 import sys
-import time
 from typing import Any
 
 import msgspec
@@ -137,7 +136,6 @@ def request(target: str, token: str = "", *, form: str | None = None) -> bytes:
 
 
 if __name__ == "__main__":
-    started = time.monotonic()
     sys.stdout.buffer.write(
         msgspec.json.encode(asyncio.run(run(msgspec.json.decode(sys.stdin.buffer.read(), type=Plan))))
     )

@@ -90,9 +90,9 @@ def _page(rows: Sequence[Row], rounds: int) -> str:
     lines = [
         "# Benchmarks",
         "",
-        "Written by `make bench`. Every case runs in rounds that alternate with its yardstick's in the same run, and shows",
-        f"medians ({rounds} rounds): on a shared machine the absolute figures move, the ratios hold. Clients, servers and",
-        "databases share the machine named below.",
+        "Written by `make bench`. Every case runs in rounds that alternate with its yardstick's in the same run, and",
+        f"shows medians ({rounds} rounds): on a shared machine the absolute figures move, the ratios hold. Clients,",
+        "servers and databases share the machine named below.",
         "",
         "| case | found | wanted | met |",
         "| --- | --- | --- | --- |",

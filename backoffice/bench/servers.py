@@ -37,7 +37,7 @@ def web(**env: str) -> Iterator[Web]:
         "1",
         "--no-ws",
     ]
-    with _running("web", argv + ["backoffice.asgi:application"], env) as process:
+    with _running("web", [*argv, "backoffice.asgi:application"], env) as process:
         server = Web(port, psutil.Process(process.pid))
         if not wait_until(server.answers, START_SECONDS):
             raise RuntimeError("The web process does not answer.")
