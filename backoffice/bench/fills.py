@@ -115,12 +115,12 @@ def _cpu(process: Any) -> float:
 
 
 def _pgbench(made: World, seconds: float) -> float:
-    """Orders a second. It uses the account's own instrument, of which the account has a position already."""
+    """Orders a second. It enlarges a position that the account has, of an instrument that we do not trade here."""
     database = connection.settings_dict
     script = Path("/tmp") / f"same-rows-{database['PORT']}.sql"  # noqa: S108 (of this run's server alone)
     script.write_text(re.sub(r"\n {2,}", " ", _SAME_ROWS))
     house = LedgerAccount.objects.get(kind=LedgerKind.HOUSE_COMMISSION, currency_id="USD").pk
-    variables = {"first": made.traders[0].account.pk, "instrument": made.instruments[0].pk, "house": house}
+    variables = {"first": made.traders[0].account.pk, "instrument": made.instruments[world.POSITIONS_EACH - 1].pk, "house": house}
     argv = [os.environ[PGBENCH], "-n", "-c", str(CLIENTS), "-j", "2"]
     argv += ["-T", str(round(seconds)), "-f", str(script), "-h", database["HOST"], "-p", str(database["PORT"])]
     argv += [word for name, value in variables.items() for word in ("-D", f"{name}={value}")]

@@ -13,7 +13,7 @@ from accounts.models import Currency
 from tvapi import account_manager
 from tvapi.account_manager import Figures
 
-NUMBERS = ["0", "0.004", "0.005", "0.015", "1", "-1", "999.995", "1000", "-1234.5", "1234567.891", "1E+9"]
+NUMBERS = ["0", "0.004", "0.005", "0.015", "-0.001", "1", "-1", "999.995", "1000", "-1234.5", "1234567.891", "1E+9"]
 
 
 @pytest.mark.parametrize("language", [code for code, _name in settings.LANGUAGES])
