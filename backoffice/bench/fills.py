@@ -120,7 +120,8 @@ def _pgbench(made: World, seconds: float) -> float:
     script = Path("/tmp") / f"same-rows-{database['PORT']}.sql"  # noqa: S108 (of this run's server alone)
     script.write_text(re.sub(r"\n {2,}", " ", _SAME_ROWS))
     house = LedgerAccount.objects.get(kind=LedgerKind.HOUSE_COMMISSION, currency_id="USD").pk
-    variables = {"first": made.traders[0].account.pk, "instrument": made.instruments[world.POSITIONS_EACH - 1].pk, "house": house}
+    held = made.instruments[world.POSITIONS_EACH - 1]
+    variables = {"first": made.traders[0].account.pk, "instrument": held.pk, "house": house}
     argv = [os.environ[PGBENCH], "-n", "-c", str(CLIENTS), "-j", "2"]
     argv += ["-T", str(round(seconds)), "-f", str(script), "-h", database["HOST"], "-p", str(database["PORT"])]
     argv += [word for name, value in variables.items() for word in ("-D", f"{name}={value}")]

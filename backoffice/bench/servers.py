@@ -17,7 +17,7 @@ from django.conf import settings
 from backoffice.bench.load import Plan, Result
 from backoffice.processes import LOOPBACK, Program, free_port, spawn, stop, wait_until
 
-START_SECONDS = 60.0
+START_SECONDS = 180.0
 
 
 @contextlib.contextmanager

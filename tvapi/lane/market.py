@@ -16,7 +16,7 @@ from tvapi.lane.pipe import Pipe
 
 BATCH = 5000
 BLOCK_MS = 200
-SILENT_SECONDS = 1.0  # without a word from Redis, the quotes are not known to be the latest
+SILENT_SECONDS = 3.0  # without a word from Redis, the quotes are not known to be the latest
 
 
 class _Head(msgspec.Struct, array_like=True):
