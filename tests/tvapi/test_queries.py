@@ -52,7 +52,7 @@ def grow(account: Account, numbers: range) -> None:
     spot = Account.objects.get(number="SPOT")
     for number in numbers:
         symbol = f"S{number}"
-        factories.instrument(symbol, symbol_group=f"demo_{number}")
+        factories.instrument(symbol, symbol_group="demo_forex")
         factories.allow(account.group, symbol)
         factories.mapping(symbol, f"DEMO:{symbol}")
         factories.quote(symbol, "1", "2")
