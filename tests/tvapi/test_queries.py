@@ -62,7 +62,8 @@ def grow(account: Account, numbers: range) -> None:
         factories.account(owner=account.client.user, of_group=account.group, deposits={})
         factories.currency(f"COIN{number}")
         spot.balances.create(currency_id=f"COIN{number}", total=Decimal(1))
-        bars.write(factories.instrument("EURUSD"), [Bar(number * 60, *[Decimal("1.1")] * 4, Decimal(1))])
+        price = Decimal("1.1")
+        bars.write(factories.instrument("EURUSD"), [Bar(number * 60, price, price, price, price, Decimal(1))])
 
 
 def queries(tv: TradingView) -> dict[str, int]:
