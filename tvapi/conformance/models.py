@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
-from tvapi.conformance.framework import Result, Status
-from tvapi.conformance.runner import Document
+if TYPE_CHECKING:
+    from tvapi.conformance.runner import Document
 
 
 class ConformanceRunQuerySet(models.QuerySet["ConformanceRun"]):
     def keep(self, document: Document) -> ConformanceRun:
         """Store a run with all its results. Evidence in it has no secrets (`client.Exchange`)."""
+        from tvapi.conformance.framework import Status  # the runner loads much that no other process needs
+
         told = document.as_json()
         counts = document.counts
         return self.create(
@@ -56,6 +58,9 @@ class ConformanceRun(models.Model):
 
     def document(self) -> Document:
         """The run as it was, for a report."""
+        from tvapi.conformance.framework import Result
+        from tvapi.conformance.runner import Document
+
         return Document(
             self.base_url, self.started_at, self.seconds, [Result.of_json(row) for row in self.results], self.notes
         )
