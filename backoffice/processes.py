@@ -5,6 +5,7 @@ import ctypes
 import itertools
 import os
 import pwd
+import secrets
 import signal
 import socket
 import subprocess
@@ -124,7 +125,7 @@ def free_port(preferred: int | None = None, *, avoid: Sequence[int] = ()) -> int
     """The preferred port when it is free, else another free one of `PORTS`, else whichever the kernel gives."""
     if preferred is not None and preferred not in avoid and port_is_free(preferred):
         return preferred
-    start = PORTS[os.getpid() * 7 % len(PORTS)]  # two starts at the same time begin at different places
+    start = PORTS[secrets.randbelow(len(PORTS))]  # who chooses at the same time finds another one
     for port in itertools.chain(range(start, PORTS.stop), range(PORTS.start, start)):
         if port not in avoid and port_is_free(port):
             return port

@@ -54,13 +54,16 @@ class Demo:
     def start(self) -> None:
         """Return when the demo has printed its closing block; fail with its output when it does not."""
         self.launch()
-        wait_until(lambda: self.is_ready() or self.process.poll() is not None, PATIENCE_SECONDS)
-        if not self.is_ready() or self.process.poll() is not None:
+        wait_until(lambda: self.is_ready() or self.has_ended(), PATIENCE_SECONDS)
+        if not self.is_ready() or self.has_ended():
             self.stop()
             pytest.fail(f"The demo did not start:\n{self.output.read_text()}")
 
     def is_ready(self) -> bool:
         return READY in self.output.read_text()
+
+    def has_ended(self) -> bool:
+        return self.process.poll() is not None
 
     def manage(self, *argv: str, given: str | None = None) -> subprocess.CompletedProcess[str]:
         """Run a command of manage.py against the demo, with `given` on its standard input."""
