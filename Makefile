@@ -1,6 +1,7 @@
 # `make help` lists what there is to do.
 BIN := .venv/bin
 STAMP := .venv/.synced
+WORKERS := 3 # of the tests: they wait for other processes as long as they work
 UV = $(or $(shell command -v uv 2>/dev/null),.tools/bin/uv)
 
 .PHONY: demo test fuzz lint format messages clean help
@@ -10,7 +11,7 @@ demo: $(STAMP) ## start everything: servers, demo data, web, stream, worker, bea
 	@exec $(BIN)/python manage.py run_demo
 
 test: $(STAMP) ## run the tests on servers of their own (ARGS='-k name' to choose)
-	@$(BIN)/python -m pytest -n 2 $(ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
 
 fuzz: $(STAMP) ## send 50,000 requests made from openapi.yaml (FUZZ_REQUESTS, FUZZ_SEED to choose)
 	@FUZZ_REQUESTS=$(or $(FUZZ_REQUESTS),50000) $(BIN)/python -m pytest -q tests/tvapi/test_generated_requests.py

@@ -274,7 +274,7 @@ TIME_ZONE = "UTC"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 STATIC_URL = "/static/"
 STATIC_ROOT = None if IS_LOCAL else BASE_DIR / "static-root"  # local servers find the files where they are
-WHITENOISE_USE_FINDERS = IS_LOCAL
+WHITENOISE_USE_FINDERS = WHITENOISE_AUTOREFRESH = IS_LOCAL  # found when asked for, not searched for at the start
 DATA_UPLOAD_MAX_MEMORY_SIZE = 2 * 1024 * 1024
 
 # --- the broker -------------------------------------------------------------------------------------------------------

@@ -1,8 +1,26 @@
 """Fixtures for all tests."""
 
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
 import pytest
 import redis
 from django.conf import settings
+from django.core.management.commands import flush
+from django.db import connection
+
+from tests import emptying
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
+    """pytest-django's, and the quick way to empty the database."""
+    with django_db_blocker.unblock():
+        known = emptying.state_of_kept(connection)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(flush, "sql_flush", partial(emptying.sql_flush, known))
+        yield
 
 
 @pytest.fixture(scope="session")

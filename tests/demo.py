@@ -22,7 +22,8 @@ from backoffice.processes import LOOPBACK, Program, free_port, spawn, stop, wait
 PROJECT = Path(__file__).resolve().parent.parent
 PATIENCE_SECONDS = 600.0  # only what hangs takes longer, even where other work shares the processors
 READY = "Try, in another terminal"
-TOGETHER = ("tests/e2e/", "tests/browser/")  # one demo, one browser: what is slow to start is started once
+# One demo, one browser, one seeding, one round of faults: what is slow to start is started once.
+TOGETHER = ("tests/e2e/", "tests/browser/", "tests/backoffice/test_seed.py", "tests/conformance/test_mutations.py")
 
 
 class Demo:
@@ -120,13 +121,13 @@ def demo() -> Iterator[Demo]:
 
 
 class Together(LoadScopeScheduling):
-    """Every test goes to whichever worker is free, but those of a directory in `TOGETHER` to one.
+    """Every test goes to whichever worker is free, but those of a place in `TOGETHER` to one.
 
     xdist's own `--dist loadgroup` would do it by a mark, but writes the group where pytest 9.2 no longer reads it.
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        return next((directory for directory in TOGETHER if nodeid.startswith(directory)), nodeid)
+        return next((place for place in TOGETHER if nodeid.startswith(place)), nodeid)
 
 
 @pytest.hookimpl(optionalhook=True)

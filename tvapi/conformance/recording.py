@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-import requests
+from urllib3.exceptions import HTTPError
 
 from tvapi.conformance.client import Client, Exchange, Unanswered
 from tvapi.conformance.contract import Contract
@@ -149,8 +149,9 @@ class Recording:
                 self.failure = f"Status {response.status_code} instead of 200."
                 return
             try:
-                self._follow(response.iter_content(chunk_size=None))
-            except (requests.RequestException, OSError) as error:
+                # What has come, at once: iter_content() would wait for the end of an answer that is not chunked.
+                self._follow(iter(response.raw.read1, b""))
+            except (HTTPError, OSError) as error:
                 self.closed_by_server = not self._end.is_set()
                 if "timed out" in str(error).lower():
                     self.failure = f"Nothing came for {self._client.timeout_seconds:.0f} s, not even a heartbeat."
