@@ -1,7 +1,8 @@
 # `make help` lists what there is to do.
 BIN := .venv/bin
 STAMP := .venv/.synced
-WORKERS := 3 # of the tests: they wait for other processes as long as they work
+# Tests wait for other processes as long as they work: one more at a time than there are processors.
+WORKERS := 3
 UV = $(or $(shell command -v uv 2>/dev/null),.tools/bin/uv)
 
 .PHONY: demo test fuzz lint format messages clean help

@@ -6,8 +6,6 @@ import io
 from typing import Any, cast
 
 import django_otp
-import qrcode
-import qrcode.image.svg
 from django import forms
 from django.contrib import admin
 from django.contrib.admin.views.decorators import staff_member_required
@@ -145,6 +143,8 @@ class ConfirmPasswordView(StaffPage):
 
 def qr_code(text: str) -> SafeString:
     """The text as a picture (SVG)."""
+    import qrcode.image.svg  # when wanted: with the pictures' library behind it, it takes long to load
+
     buffer = io.BytesIO()
     qrcode.make(text, image_factory=qrcode.image.svg.SvgPathFillImage, box_size=12).save(buffer)
     svg = buffer.getvalue().decode()

@@ -5,26 +5,32 @@ import sys
 from typing import Any
 from urllib.parse import urlsplit
 
-import redis
 from django.core.exceptions import ImproperlyConfigured
-from django.core.management import execute_from_command_line
-from django.db import Error as DatabaseError
-from kombu.exceptions import OperationalError as BrokerError
 
 
 def run(argv: list[str]) -> None:
     """Execute the command of the command line; exit code 1 with a sentence when it cannot reach its servers."""
     try:
-        if argv[1:2] == ["run_demo"] and len(argv) == 2:
+        if argv[1:] == ["run_demo"]:
             from backoffice import launcher
 
             sys.exit(launcher.main())  # without Django: it starts what Django's settings lead to
-        from backoffice.audit import context
-
-        with context.using(context.Context(source=f"command {' '.join(argv[1:2])}")):
-            execute_from_command_line(argv)
+        _execute(argv)
     except ImproperlyConfigured as error:
         sys.exit(str(error))
+
+
+def _execute(argv: list[str]) -> None:
+    import redis
+    from django.core.management import execute_from_command_line
+    from django.db import Error as DatabaseError
+    from kombu.exceptions import OperationalError as BrokerError
+
+    from backoffice.audit import context
+
+    try:
+        with context.using(context.Context(source=f"command {' '.join(argv[1:2])}")):
+            execute_from_command_line(argv)
     except (DatabaseError, redis.RedisError, BrokerError, OSError):
         if sentence := _unreachable():
             sys.exit(sentence)

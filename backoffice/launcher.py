@@ -197,21 +197,21 @@ def _preparation() -> Program:
 
 def _parts() -> list[Program]:
     """The parts of the system; the FIX process only where the preparation found a session for it."""
-    fix = [_python("fix", "manage.py", "run_fix")] if FIX_WANTED.exists() else []
+    fix = [_manage("fix", "run_fix")] if FIX_WANTED.exists() else []
     return [
         _server("web", settings.HTTP_PORT),
         _server("stream", settings.STREAM_PORT),
         _worker(),
         _beat(),
-        _python("feed", "manage.py", "run_feed"),
-        _python("engine", "manage.py", "run_engine"),
+        _manage("feed", "run_feed"),
+        _manage("engine", "run_engine"),
         *fix,
     ]
 
 
 def _watch() -> Program:
     """Compares the stream with the history. Nobody waits for it, so it starts when all the others have."""
-    return _python("stream-watch", "manage.py", "watch_stream")
+    return _manage("stream-watch", "watch_stream")
 
 
 def _server(part: str, port: int) -> Program:
@@ -236,6 +236,10 @@ def _celery(part: str, *options: str) -> Program:
     return _python(part, "-m", "celery", "-A", "backoffice", part, "--loglevel", "info", *options)
 
 
+def _manage(part: str, command: str) -> Program:
+    return _python(part, "manage.py", command, "--skip-checks")
+
+
 def _python(name: str, *argv: str) -> Program:
     return Program(
         name=name,
@@ -249,6 +253,7 @@ def _python(name: str, *argv: str) -> Program:
             "STREAM_PORT": str(settings.STREAM_PORT),
             "PART": name,
             "PYTHONUNBUFFERED": "1",
+            "CELERY_SKIP_CHECKS": "1",  # what Django checks is in the code, not in this demo: `make lint` runs it once
         },
     )
 

@@ -34,7 +34,7 @@ def account(db: None) -> Account:
 
 def open_alarms() -> list[str]:
     reconciliation.run()
-    return [f"{alarm.kind} {alarm}" for alarm in Alarm.objects.open()]
+    return sorted(f"{alarm.kind} {alarm}" for alarm in Alarm.objects.open())
 
 
 def test_books_that_agree_raise_nothing(account: Account) -> None:

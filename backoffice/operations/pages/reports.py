@@ -51,7 +51,9 @@ def account_statement(request: HttpRequest, pk: int) -> HttpResponse:
         case "csv":
             return _file(statements.as_csv(of).encode(), "text/csv; charset=utf-8", f"{account.number}.csv")
         case "pdf":
-            return _file(statements.as_pdf(of), "application/pdf", f"{account.number}.pdf")
+            from backoffice.operations.statement_pdf import as_pdf  # when wanted: it takes long to load
+
+            return _file(as_pdf(of), "application/pdf", f"{account.number}.pdf")
     address = f"{reverse('page:account_statement', args=[pk])}?first={of.first}&last={of.last}&format="
     return render(
         request,
