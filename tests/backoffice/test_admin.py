@@ -34,7 +34,6 @@ pytestmark = pytest.mark.django_db
 
 admin.autodiscover()  # as the URLs do
 MODELS = sorted(admin.site._registry, key=lambda model: model._meta.label)
-LABELS = [model._meta.label for model in MODELS]
 # What each role may do beside looking, and what it may not even see; written out so that a slip in the table of roles
 # is noticed.
 MAY: dict[Role, dict[str, set[str]]] = {
@@ -131,21 +130,6 @@ def test_pages_open_to_a_role_as_its_table_says(role: Role, business: Account) -
             assert visitor.get(url(row, "delete")).status_code == (200 if "delete" in may else 403), label
 
 
-def test_the_auditor_changes_nothing_whatever_he_posts(business: Account) -> None:
-    visitor = browser(Role.COMPLIANCE)
-    before = {model: list(model._default_manager.order_by("pk").values()) for model in MODELS}
-    for model in MODELS:
-        pks = [str(pk) for pk in model._default_manager.values_list("pk", flat=True)]
-        for action in ("delete_selected", "cancel_orders", "revoke", "give_new_secret"):
-            visitor.post(url(model), {"action": action, "_selected_action": pks, "post": "yes", "confirmed": "yes"})
-        for row in model._default_manager.all()[:1]:
-            assert visitor.post(url(row, "change"), {"name": "x", "state": "blocked"}).status_code == 403
-            assert visitor.post(url(row, "delete"), {"post": "yes"}).status_code == 403
-    assert visitor.post(reverse("admin:auth_user_password_change", args=[business.client.user_id])).status_code == 403
-    for model, rows in before.items():
-        assert list(model._default_manager.order_by("pk").values()) == rows, model
-
-
 def test_the_auditor_is_offered_no_action(business: Account) -> None:
     visitor = browser(Role.COMPLIANCE)
     for model in MODELS:
@@ -184,17 +168,14 @@ def test_administrators_do_not_rise_above_themselves() -> None:
 # --- what the pages show ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("label", LABELS)
-def test_superusers_get_every_page(label: str, business: Account) -> None:
-    model = next(model for model in MODELS if model._meta.label == label)
+def test_superusers_get_every_page(business: Account) -> None:
     visitor = superuser()
-    assert visitor.get(url(model)).status_code == 200
-    assert visitor.get(url(model), {"q": "1"}).status_code == 200
-    assert visitor.get(url(model), {"q": "no' such % \\ thing"}).status_code == 200
-    assert visitor.get(url(model, "add")).status_code in (200, 403)
-    if row := model._default_manager.first():
-        assert visitor.get(url(row, "change")).status_code == 200
-        assert visitor.get(url(row, "history")).status_code == 200
+    for model in MODELS:
+        assert visitor.get(url(model), {"q": "no' such % \\ thing"}).status_code == 200, model
+        assert visitor.get(url(model, "add")).status_code in (200, 403), model
+        if row := model._default_manager.first():
+            assert visitor.get(url(row, "change")).status_code == 200, model
+            assert visitor.get(url(row, "history")).status_code == 200, model
 
 
 def test_the_overview_counts_what_matters(business: Account) -> None:
