@@ -3,7 +3,7 @@ BIN := .venv/bin
 STAMP := .venv/.synced
 UV = $(or $(shell command -v uv 2>/dev/null),.tools/bin/uv)
 
-.PHONY: demo test fuzz lint format messages clean help
+.PHONY: demo test fuzz lint format bench messages clean help
 .DEFAULT_GOAL := help
 
 demo: $(STAMP) ## start everything: servers, demo data, web, stream, worker, beat, feed, engine (HTTP_PORT, DEMO_DIR)
@@ -25,6 +25,9 @@ lint: $(STAMP) ## check style, types, import directions, migrations
 format: $(STAMP) ## put the code into the common style
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
+
+bench: $(STAMP) ## measure, and write docs/benchmarks.md (ARGS='--only poll --rounds 3' to choose)
+	@$(BIN)/python manage.py bench $(or $(ARGS),--page)
 
 messages: $(STAMP) ## collect the sentences to translate into locale/*/LC_MESSAGES/django.po (needs gettext)
 	@$(BIN)/python manage.py makemessages --all --no-location --ignore '.venv/*' --ignore '.tools/*'
