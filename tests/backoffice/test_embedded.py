@@ -22,6 +22,8 @@ PATIENCE_SECONDS = 60.0  # only what hangs takes longer
 PARENT = """
 import pathlib, sys, time
 from backoffice import embedded
+
+pytestmark = pytest.mark.proof
 with embedded.running(pathlib.Path(sys.argv[1])):
     print("running", flush=True)
     time.sleep(600)

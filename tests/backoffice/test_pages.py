@@ -16,7 +16,7 @@ from backoffice.pages import registry
 from tests import factories
 from tests.backoffice.test_admin import browser
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.proof, pytest.mark.django_db]
 
 A, O, D, S, C = Role.ADMINISTRATOR, Role.OPERATIONS, Role.DEALING, Role.SUPPORT, Role.COMPLIANCE  # noqa: E741
 EVERYBODY = {A, O, D, S, C}

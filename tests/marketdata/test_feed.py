@@ -334,6 +334,7 @@ def test_in_production_bars_are_built_but_no_prices_made(eurusd: Instrument, emp
     assert len(logged()["EURUSD"]) == 1
 
 
+@pytest.mark.proof
 @pytest.mark.django_db(transaction=True)
 def test_a_feed_that_is_killed_goes_on_where_it_was(
     eurusd: Instrument, btcusdt: Instrument, empty_redis: redis.Redis
