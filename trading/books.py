@@ -13,7 +13,16 @@ from accounts.choices import LedgerKind, Profile, TransferKind
 from accounts.models import Account, Balance, Posting, Transfer
 from trading import levels, risk, states
 from trading.choices import DecisionKind, Side
-from trading.models import BustedExecution, Charge, Execution, MarginChange, MarginDecision, Order, Position, PositionFill
+from trading.models import (
+    BustedExecution,
+    Charge,
+    Execution,
+    MarginChange,
+    MarginDecision,
+    Order,
+    Position,
+    PositionFill,
+)
 from trading.states import OrderStatus
 
 NOTHING = Decimal(0)
@@ -157,7 +166,7 @@ def _positions() -> Iterator[str]:
         sums = made.pop(position.pk, _Made())
         for name, stored, computed in (
             ("quantity", position.signed_qty, sums.qty),
-            ("average price", position.avg_price, sums.average),
+            ("average price", position.avg_price, sums.average or position.avg_price),  # nothing made it: all busted
             ("margin", position.margin, sums.margin),
             ("realized P/L", position.realized_pl, sums.realized_pl),
         ):

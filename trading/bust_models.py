@@ -24,8 +24,8 @@ class BustQuerySet(models.QuerySet["Bust"]):
 class Bust(models.Model):
     """Fills at a wrong price that shall be taken back, or with `price` be booked again at the right one.
 
-    `executions` are those chosen when it was asked for; what happens later joins no request. The database holds the four
-    eyes: the checker is another than the maker, and what was asked never changes.
+    `executions` are those chosen when it was asked for; what happens later joins no request. The database holds the
+    four eyes: the checker is another than the maker, and what was asked never changes.
     """
 
     instrument = models.ForeignKey(Instrument, models.PROTECT, related_name="+", verbose_name=_("instrument"))
@@ -69,7 +69,9 @@ class Bust(models.Model):
             pgtrigger.FSM(
                 name="bust_state_table",
                 field="state",
-                transitions=[(before.value, after.value) for before, ends in BUST_TRANSITIONS.items() for after in ends],
+                transitions=[
+                    (before.value, after.value) for before, ends in BUST_TRANSITIONS.items() for after in ends
+                ],
             ),
             pgtrigger.Protect(
                 name="bust_begins_asked_for", operation=pgtrigger.Insert, condition=~pgtrigger.Q(new__state="requested")
