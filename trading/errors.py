@@ -152,6 +152,10 @@ class OrderRejected(Exception):
         return sentence(self.reason, self.details)
 
 
+class BustRefused(Exception):
+    """A bust or the decision on it is refused, and nothing was stored. The text is a sentence for staff."""
+
+
 def final_reason(status: str) -> Reason:
     """Why an order of this final status cannot be changed any more (ORD-21)."""
     return Reason(f"order_final_{status}")

@@ -7,6 +7,7 @@ from uuid import uuid4
 import pytest
 from django.contrib.auth.models import Group
 from django.db import DatabaseError, transaction
+from django.db.models import Sum
 
 from accounts.choices import CommissionKind, Profile
 from accounts.models import Account, Balance, User
@@ -14,9 +15,9 @@ from accounts.roles import Role
 from tests import factories
 from tests.trading import desk
 from trading import busts
-from trading.busts import BustRefused, Wish
+from trading.busts import Wish
 from trading.choices import BustState, EventKind
-from trading.errors import Reason
+from trading.errors import BustRefused, Reason
 from trading.models import Bust, BustedExecution, Execution, Order, Position
 
 D = Decimal
@@ -68,10 +69,10 @@ def bust(wanted: Wish, maker: User, checker: User) -> Bust:
 
 
 def standing(account: Account) -> Any:
-    """Balances, open positions and what was realized: what a bust has to restore."""
+    """Balances, open positions and what was realized by any: what a bust has to restore."""
     balances = list(account.balances.order_by("currency").values_list("currency", "total", "reserved"))
-    positions = account.positions.open().order_by("pk").values_list("side", "qty", "avg_price", "margin", "realized_pl")
-    return balances, list(positions)
+    positions = account.positions.open().order_by("pk").values_list("side", "qty", "avg_price", "margin")
+    return balances, list(positions), account.positions.aggregate(sum=Sum("realized_pl"))["sum"] or 0
 
 
 @pytest.mark.parametrize("profile", MARKETS)
@@ -219,6 +220,7 @@ def test_the_preview_says_what_the_bust_then_does_and_changes_nothing(
     [effect] = busts.effects(wish(order), by=maker)
     assert effect.balances == [("USD", D("99994.49"), D(100_000))]
     assert effect.positions == [("EURUSD", D(10_000), D(0))]
+    assert effect.fees == [("USD", D("5.51"), D(0))]
     assert effect.ended == list(account.orders.brackets().values_list("pk", flat=True))
     assert (standing(account), Account.objects.get(pk=account.pk).version) == (before, version)
     assert not Bust.objects.exists()
