@@ -53,6 +53,7 @@ MAY: dict[Role, dict[str, set[str]]] = {
     Role.DEALING: {
         "marketdata.Instrument": {"change"},
         "marketdata.BarCorrection": {"add"},
+        "trading.Bust": {"add"},
         "trading.FundingRate": {"add"},
         "trading.VenueRoute": {"add", "change", "delete"},
     },
