@@ -274,6 +274,7 @@ def test_lists_ask_the_database_as_often_for_many_rows_as_for_few(business: Acco
     queries()  # content types are read once a process
     before = queries()
     other = factories.account(number="ADM-2", of_group=business.group)
+    factories.quote("EURUSD", "1.10000", "1.10010")  # that of the beginning is old by now
     for _ in range(3):
         desk.fill(business, "sell", "1000")
         desk.fill(other, "buy", "2000")
