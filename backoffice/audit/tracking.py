@@ -41,6 +41,8 @@ UNTRACKED = {
     "trading.BustedExecution": "append-only itself",
     "trading.Charge": "append-only itself",
     "trading.ChargeSchedule": "due times, moved by the charges themselves",
+    "trading.EngineLease": "who works on what, renewed twice a second",
+    "trading.EngineProcess": "who is alive, said twice a second",
     "trading.Execution": "append-only itself",
     "trading.FixMessage": "the protocol of a session, never deleted",
     "trading.LatencyReport": "measured by clients' pages",
