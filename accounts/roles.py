@@ -83,6 +83,7 @@ MAY: dict[Role, dict[str, dict[str, tuple[str, ...]]]] = {
             "swapterms": ("add", "change", "delete"),
             "fundingrate": ("add",),
             "order": ("cancel",),
+            "bust": ("request", "approve"),
             "fixsession": ("add", "change", "operate"),
             "venueroute": ("add", "change", "delete"),
         },
@@ -129,6 +130,7 @@ MAY: dict[Role, dict[str, dict[str, tuple[str, ...]]]] = {
         "marketdata": {"instrument": ("state",), "barcorrection": ("add",), "notice": ("tell",)},
         "trading": {
             "order": ("cancel",),
+            "bust": ("request", "approve"),
             "fundingrate": ("add",),
             "fixsession": ("operate",),
             "venueroute": ("add", "change", "delete"),

@@ -26,7 +26,8 @@ from backoffice.operations.choices import JobState
 from backoffice.operations.models import CashRequest, DayEnd, Job
 from marketdata.choices import InstrumentState, MappingState
 from marketdata.models import Instrument, SymbolMapping
-from trading.models import Order, Position
+from trading.choices import BustState
+from trading.models import Bust, Order, Position
 from trading.states import OrderStatus
 
 RECENT = timedelta(hours=24)
@@ -114,6 +115,7 @@ def _alarms(request: HttpRequest, parts: list[Part]) -> Iterator[Alarm]:
     yield from _silent_parts(parts)
     for permission, found in (
         ("trading.view_order", _stuck_orders),
+        ("trading.approve_bust", _busts),
         ("operations.approve_cashrequest", _cash),
         ("accounts.approve_tradingconditions", _conditions),
         ("accounts.verify_client", _clients),
@@ -161,6 +163,13 @@ def _cash(user: User) -> Iterator[Alarm]:
             waiting,
         )
         yield Alarm(text % {"count": waiting}, list_url(CashRequest, waiting="me"))
+
+
+def _busts(user: User) -> Iterator[Alarm]:
+    waiting = Bust.objects.waiting().exclude(maker=user).count()
+    if waiting:
+        text = ngettext("%(count)s bust waits for your decision.", "%(count)s busts wait for your decision.", waiting)
+        yield Alarm(text % {"count": waiting}, list_url(Bust, state__exact=BustState.REQUESTED.value))
 
 
 def _conditions(user: User) -> Iterator[Alarm]:

@@ -25,6 +25,7 @@ SECTIONS = (
             ("trading.Execution", "done_all"),
             ("trading.Position", "stacked_line_chart"),
             ("trading.LatencyReport", "speed"),
+            ("trading.Bust", "undo"),
             ("trading.MarginDecision", "gavel"),
             ("trading.Leverage", "tune"),
             ("trading.Alarm", "notification_important"),

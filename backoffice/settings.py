@@ -90,6 +90,7 @@ INSTALLED_APPS = [
     "marketdata",
     "trading",
     "backoffice.operations",
+    "backoffice.dealing",
     "tvapi",
     "tvapi.conformance",
 ]

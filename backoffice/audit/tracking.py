@@ -38,6 +38,7 @@ UNTRACKED = {
     "operations.ClientDocument": "append-only itself",
     "operations.DayEnd": "append-only itself",
     "operations.Job": "progress of long work, written every second",
+    "trading.BustedExecution": "append-only itself",
     "trading.Charge": "append-only itself",
     "trading.ChargeSchedule": "due times, moved by the charges themselves",
     "trading.Execution": "append-only itself",

@@ -53,6 +53,7 @@ MAY: dict[Role, dict[str, set[str]]] = {
     Role.DEALING: {
         "marketdata.Instrument": {"change"},
         "marketdata.BarCorrection": {"add"},
+        "trading.Bust": {"add"},
         "trading.FundingRate": {"add"},
         "trading.VenueRoute": {"add", "change", "delete"},
     },
@@ -114,6 +115,7 @@ def business() -> Account:
 # --- who may do what --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize("role", MAY)
 def test_pages_open_to_a_role_as_its_table_says(role: Role, business: Account) -> None:
     visitor = browser(role)
@@ -168,6 +170,7 @@ def test_administrators_do_not_rise_above_themselves() -> None:
 # --- what the pages show ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.proof
 def test_superusers_get_every_page(business: Account) -> None:
     visitor = superuser()
     for model in MODELS:
@@ -212,6 +215,7 @@ def _alarms(visitor: Browser) -> set[str]:
     return {alarm.text for alarm in visitor.get(reverse("admin:index")).context["alarms"]}
 
 
+@pytest.mark.proof
 def test_the_sidebar_leads_only_where_the_role_may_go(business: Account) -> None:
     for role in MAY:
         visitor = browser(role)
@@ -254,6 +258,7 @@ def test_the_order_page_tells_its_story(business: Account) -> None:
     assert [str(cell) for cell in executions[0][2:5]] == ["Buy", "10,000", "1.10010"]
 
 
+@pytest.mark.proof
 def test_lists_ask_the_database_as_often_for_many_rows_as_for_few(business: Account) -> None:
     visitor = superuser()
     big = [model for model in MODELS if model._meta.app_label in {"accounts", "trading"}]

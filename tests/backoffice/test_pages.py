@@ -15,8 +15,10 @@ from backoffice.operations.models import Attachment, Job
 from backoffice.pages import registry
 from tests import factories
 from tests.backoffice.test_admin import browser
+from tests.trading import desk
+from trading import busts
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.proof, pytest.mark.django_db]
 
 A, O, D, S, C = Role.ADMINISTRATOR, Role.OPERATIONS, Role.DEALING, Role.SUPPORT, Role.COMPLIANCE  # noqa: E741
 EVERYBODY = {A, O, D, S, C}
@@ -27,6 +29,11 @@ MAY_OPEN: dict[str, set[Role]] = {
     "attachment": {A, O, C},
     "bulk_export": EVERYBODY,
     "bulk_import": {A, O},
+    "bust_approve": {A, D},
+    "bust_execution": {A, D},
+    "bust_new": {A, D},
+    "bust_reject": {A, D},
+    "bust_withdraw": {A, D},
     "cash_approve": {A, O},
     "cash_cancel": {A, O},
     "cash_new": {A, O},
@@ -60,7 +67,12 @@ def addresses() -> dict[str, str]:
     paper = Attachment.keep("x.txt", "text/plain", b"x", by=maker)
     job = Job.objects.create(kind="dry run", title="A job", by=maker, result=paper, state="finished")
     version = account.group.conditions_at().pk
+    factories.quote("EURUSD", "1.10000", "1.10010")
+    execution = desk.fill(account, "buy", "1000").executions.get()
+    wish = busts.Wish(execution.instrument, (execution.pk,), "x", "k")
     keys: dict[str, list[int]] = {
+        "bust": [busts.ask(wish, by=maker).pk],
+        "bust_execution": [execution.pk],
         "account": [account.pk],
         "client": [account.client_id],
         "cash": [asked.pk],
@@ -69,7 +81,15 @@ def addresses() -> dict[str, str]:
         "conditions": [version],
         "conditions_draft": [account.group_id],
     }
-    without = {"cash_new", "bulk_export", "bulk_import", "conditions_explain", "trial_balance", "day_end_run"}
+    without = {
+        "bust_new",
+        "cash_new",
+        "bulk_export",
+        "bulk_import",
+        "conditions_explain",
+        "trial_balance",
+        "day_end_run",
+    }
     return {
         name: reverse(f"page:{name}", args=() if name in without else keys.get(name, keys.get(name.split("_")[0])))
         for name in registry
