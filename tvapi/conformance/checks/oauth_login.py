@@ -200,7 +200,7 @@ def renewal(trading: Trading) -> None:
 
 @check("oauthImplicitFlow", "AUTH-12 AUTH-20 AUTH-23", Half.TRADING)
 def implicit_flow(trading: Trading) -> None:
-    """Where the implicit flow is offered, a login leads back with a token behind #; without a login, nothing is asked."""
+    """Where the implicit flow is offered, a login leads back with a token behind #; without one, nothing is asked."""
     state = uuid4().hex
     came = _log_in(trading, "token", state)
     if (error := came.fragment.get("error") or came.query.get("error")) is not None:
