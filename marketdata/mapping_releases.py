@@ -39,7 +39,8 @@ class Difference:
 def pending() -> list[Difference]:
     """What publishing would change, by symbol, with what is wrong with it."""
     drafts = MappedInstrument.workbench.with_states().drafts().order_by("symbol")
-    return [Difference(*row) for row in drafts.values_list("pk", "symbol", "given_out", "chosen", "mapping_problem")]
+    fields = ("pk", "symbol", "given_out", "chosen", "mapping_problem")
+    return [Difference(*row) for row in drafts.values_list(*fields)]
 
 
 def chosen(differences: Iterable[Difference], *, with_problems: bool) -> list[Difference]:

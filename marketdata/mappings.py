@@ -47,7 +47,7 @@ def choose(wishes: Mapping[int, str]) -> int:
 
 def accept(instruments: Iterable[int]) -> int:
     """Choose what is suggested for those of the instruments that have nothing yet; their number."""
-    free = MappedInstrument.workbench.with_choices().filter(pk__in=instruments, chosen="")
+    free = MappedInstrument.workbench.filter(pk__in=instruments).free()
     suggested = MappingSuggestion.objects.filter(instrument__in=free.values("pk"))
     return choose(dict(suggested.values_list("instrument_id", "target__full_name")))
 
@@ -55,7 +55,7 @@ def accept(instruments: Iterable[int]) -> int:
 def take_back(instruments: Iterable[int]) -> int:
     """Give up the drafts of these instruments: what is published stays chosen; the number of drafts there were."""
     drafts = MappedInstrument.workbench.filter(pk__in=instruments).drafts()
-    return choose(dict(drafts.values_list("pk", "given_out")))
+    return choose(dict(drafts.values_list("pk", "given_out")))  # type: ignore[misc]  # of with_choices
 
 
 def published() -> list[tuple[str, str]]:

@@ -77,7 +77,7 @@ def candidates(instrument: Instrument) -> list[Candidate]:
 @transaction.atomic
 def refresh() -> int:
     """Compute anew what is suggested for every instrument that has no symbol chosen; the number of suggestions."""
-    free = MappedInstrument.workbench.with_choices().filter(chosen="").order_by("pk")
+    free = MappedInstrument.workbench.free().order_by("pk")
     MappingSuggestion.objects.all().delete()
     made = 0
     waiting = list(free)

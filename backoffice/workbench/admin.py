@@ -206,7 +206,7 @@ class TradingViewSymbolAdmin(LogAdmin):
     list_filter = ("type",)
     fields = (("full_name", "type", "currency"), "description", "tick_size")
     ordering = ("full_name",)
-    sortable_by = ()
+    sortable_by = ("full_name",)
     empty_text = _("No list was imported yet: `manage.py import_tradingview_symbols FILE`.")
     search_help_text = _("The beginning of the full name, or the symbol without its exchange")
 

@@ -36,7 +36,7 @@ class TradingViewSymbol(models.Model):
     words = models.CharField(
         _("words"), max_length=300, db_index=True, help_text=_("The description, as descriptions are compared.")
     )
-    tick_size = NumericField(_("tick size"), null=True)
+    tick_size = NumericField(_("tick size"), null=True, blank=True)
 
     class Meta:
         verbose_name = _("symbol of TradingView")
@@ -200,11 +200,16 @@ class MappedInstrumentQuerySet(models.QuerySet["MappedInstrument"]):
             default=Value(MappingState.UNMAPPED),
             output_field=models.CharField(),
         )
-        return self.with_choices().annotate(mapping_problem=problem).annotate(mapping_state=state)
+        of_choices = self.with_choices()
+        return of_choices.annotate(mapping_problem=problem).annotate(mapping_state=state)  # type: ignore[no-redef]
 
     def drafts(self) -> MappedInstrumentQuerySet:
         """Those of which something else was chosen than is published."""
-        return self.with_choices().exclude(chosen=F("given_out"))
+        return self.with_choices().exclude(chosen=F("given_out"))  # type: ignore[misc]  # of with_choices
+
+    def free(self) -> MappedInstrumentQuerySet:
+        """Those for which nothing was chosen."""
+        return self.with_choices().filter(chosen="")  # type: ignore[misc]  # of with_choices
 
 
 class MappedInstrument(Instrument):
@@ -212,8 +217,8 @@ class MappedInstrument(Instrument):
 
     chosen: str
     given_out: str
-    mapping_state: str
     mapping_problem: str
+    mapping_state: str
 
     workbench = MappedInstrumentQuerySet.as_manager()
 

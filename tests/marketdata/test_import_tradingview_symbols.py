@@ -91,6 +91,6 @@ def test_strict_stops_at_the_first_wrong_row_with_nothing_written(tmp_path):
 
 @pytest.mark.parametrize("text", ["", "{}", "[{]", '[{"symbol-fullname": "A:B"} 5 x]', "NASDAQ:AAPL"])
 def test_a_file_that_is_no_array_is_refused(tmp_path, text):
-    with pytest.raises(CommandError, match="symbols.json"):
+    with pytest.raises(CommandError, match=r"symbols\.json"):
         run(tmp_path, text)
     assert names() == []

@@ -73,7 +73,7 @@ def test_suggestions_are_accepted_and_drafts_taken_back_for_many_at_once() -> No
     assert "2 suggestions are drafts now." in act(visitor, "accept_suggestions")
     assert symbols(visitor, mapping="draft") == ["AAPL", "MSFT"]
     assert "2 drafts were taken back." in act(visitor, "take_back_drafts")
-    assert symbols(visitor, mapping="suggested") == []  # nothing is suggested anew by itself
+    assert symbols(visitor, mapping="suggested") == ["AAPL", "MSFT"]
 
 
 def test_one_is_chosen_on_its_page_among_candidates() -> None:
@@ -140,7 +140,7 @@ def test_a_file_with_a_wrong_row_stores_nothing(name: str, text: str, sentence: 
 
 
 def test_publishing_shows_the_difference_its_problems_and_who_is_left_out() -> None:
-    factories.group(Profile.STOCKS_FUTURES, symbols=["AAPL", "IBM"], name="Shares")
+    factories.group(Profile.EXCHANGE, symbols=["AAPL", "IBM"], name="Shares")
     listed("NASDAQ:AAPL")
     choose(AAPL="NASDAQ:AAPL", MSFT="NASDAQ:MSFT")
     context = browser(Role.SUPPORT).get(reverse("page:mapping_publish")).context
@@ -157,7 +157,7 @@ def test_what_support_publishes_is_given_out_and_gone_back_from() -> None:
     assert tradingview.get("/mapping")["symbols"] == []
     publish(visitor)
     first = MappingRelease.objects.get()
-    assert (first.by.username, first.note) == ("the-support", "Checked")
+    assert (str(first.by), first.note) == ("the-support", "Checked")
     assert tradingview.get("/mapping")["symbols"] == [{"f": ["AAPL"], "s": "NASDAQ:AAPL"}]
     choose(AAPL="NASDAQ:AAPL.N")
     page = publish(visitor)

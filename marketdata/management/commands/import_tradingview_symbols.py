@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 import time
-from argparse import ArgumentParser
 from typing import Any
 
+from django.core.management.base import CommandParser
 from django.utils.translation import gettext as _
 from tqdm import tqdm
 
@@ -22,7 +22,7 @@ class Command(FileCommand):
         "line and left out; everything else is written in one transaction, or nothing is."
     )
 
-    def add_arguments(self, parser: ArgumentParser) -> None:
+    def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
         parser.add_argument(
             "--whole", action="store_true", help="the file is the whole list: symbols that it lacks have gone"

@@ -131,8 +131,8 @@ def trailing_stop_follows(trading: Trading) -> None:
             sent = {name: plain(value) for name, value in form.items()}
             exchange = desk.send("PUT", path, {**sent, "trailingStopPips": str(pips)})
             trading.require(exchange.is_ok, f"A trailing stop is refused: {exchange.says.get('errmsg')}", exchange)
-            stops: list[str] = []
-            desk.until(lambda _orders: bool(stops.extend(_trailing(desk, path)) or stops))
+            desk.until(lambda _orders: bool(_trailing(desk, path)))
+            stops = _trailing(desk, path)
             trading.require(bool(stops), "The position has no trailing stop.", desk.get("orders"))
             try:
                 _expect_follows(trading, desk, market, stops[0], pips * pip)
