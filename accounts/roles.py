@@ -70,7 +70,8 @@ MAY: dict[Role, dict[str, dict[str, tuple[str, ...]]]] = {
         "marketdata": {
             "instrument": ("add", "change"),
             "symbolgroup": ("add", "change"),
-            "symbolmapping": ("add", "change", "delete"),
+            "mappedinstrument": ("change",),
+            "mappingrelease": ("publish",),
             "holiday": ("add", "change", "delete"),
             "barcorrection": ("add",),
             "notice": ("tell",),
@@ -141,7 +142,8 @@ MAY: dict[Role, dict[str, dict[str, tuple[str, ...]]]] = {
         "marketdata": {
             "instrument": ("describe",),
             "symbolgroup": ("add", "change"),
-            "symbolmapping": ("add", "change", "delete"),
+            "mappedinstrument": ("change",),
+            "mappingrelease": ("publish",),
             "notice": ("tell",),
         },
     },

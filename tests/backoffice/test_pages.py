@@ -13,6 +13,7 @@ from backoffice.operations import cash
 from backoffice.operations.choices import CashKind
 from backoffice.operations.models import Attachment, Job
 from backoffice.pages import registry
+from marketdata.models import MappingRelease
 from tests import factories
 from tests.backoffice.test_admin import browser
 from tests.trading import desk
@@ -53,9 +54,15 @@ MAY_OPEN: dict[str, set[Role]] = {
     "job_apply": {A, O},
     "job_cancel": EVERYBODY,
     "job_result": EVERYBODY,
+    "mapping_difference": EVERYBODY,
+    "mapping_export": EVERYBODY,
+    "mapping_import": {A, S},
+    "mapping_publish": {A, S},
+    "mapping_roll_back": {A, S},
+    "mapping_suggest": {A, S},
     "trial_balance": EVERYBODY,
 }
-POST_ONLY = {"job_apply", "job_cancel"}
+POST_ONLY = {"job_apply", "job_cancel", "mapping_suggest"}
 
 
 @pytest.fixture
@@ -70,7 +77,9 @@ def addresses() -> dict[str, str]:
     factories.quote("EURUSD", "1.10000", "1.10010")
     execution = desk.fill(account, "buy", "1000").executions.get()
     wish = busts.Wish(execution.instrument, (execution.pk,), "x", "k")
-    keys: dict[str, list[int]] = {
+    factories.mapping("AAPL", "NASDAQ:AAPL")
+    factories.mapping("MSFT", "NASDAQ:MSFT", is_published=False)
+    keys: dict[str, list[Any]] = {
         "bust": [busts.ask(wish, by=maker).pk],
         "bust_execution": [execution.pk],
         "account": [account.pk],
@@ -80,6 +89,8 @@ def addresses() -> dict[str, str]:
         "job": [job.pk],
         "conditions": [version],
         "conditions_draft": [account.group_id],
+        "mapping": [MappingRelease.objects.get().pk],
+        "mapping_export": ["csv"],
     }
     without = {
         "bust_new",
@@ -87,6 +98,9 @@ def addresses() -> dict[str, str]:
         "bulk_export",
         "bulk_import",
         "conditions_explain",
+        "mapping_import",
+        "mapping_publish",
+        "mapping_suggest",
         "trial_balance",
         "day_end_run",
     }
