@@ -58,7 +58,7 @@ MAY: dict[Role, dict[str, dict[str, tuple[str, ...]]]] = {
             "clientnote": ("add",),
             "numberseries": ("add", "change"),
             "account": ("add", "change"),
-            "accountgroup": ("add", "change", "delete"),
+            "accountgroup": ("add", "change", "delete", "stop"),
             "tradingconditions": ("draft", "approve"),
             "currency": ("add", "change"),
             "oauthclient": ("add", "change"),
@@ -68,7 +68,7 @@ MAY: dict[Role, dict[str, dict[str, tuple[str, ...]]]] = {
             "renewaltoken": ("revoke",),
         },
         "marketdata": {
-            "instrument": ("add", "change"),
+            "instrument": ("add", "change", "state"),
             "symbolgroup": ("add", "change"),
             "symbolmapping": ("add", "change", "delete"),
             "holiday": ("add", "change", "delete"),
@@ -83,6 +83,7 @@ MAY: dict[Role, dict[str, dict[str, tuple[str, ...]]]] = {
             "swapterms": ("add", "change", "delete"),
             "fundingrate": ("add",),
             "order": ("cancel",),
+            "position": ("close",),
             "bust": ("request", "approve"),
             "fixsession": ("add", "change", "operate"),
             "venueroute": ("add", "change", "delete"),
@@ -127,9 +128,11 @@ MAY: dict[Role, dict[str, dict[str, tuple[str, ...]]]] = {
         },
     },
     Role.DEALING: {
+        "accounts": {"accountgroup": ("stop",)},
         "marketdata": {"instrument": ("state",), "barcorrection": ("add",), "notice": ("tell",)},
         "trading": {
             "order": ("cancel",),
+            "position": ("close",),
             "bust": ("request", "approve"),
             "fundingrate": ("add",),
             "fixsession": ("operate",),

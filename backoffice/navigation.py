@@ -31,6 +31,7 @@ SECTIONS = (
             ("trading.Alarm", "notification_important"),
         ),
     ),
+    ("dealing", _("Dealing desk"), ()),
     (
         "venues",
         _("Venues"),

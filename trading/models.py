@@ -468,6 +468,7 @@ class Position(models.Model):
     class Meta:
         verbose_name = _("position")
         verbose_name_plural = _("positions")
+        permissions = [("close_position", "Can close positions of clients")]
         ordering = ["-id"]
         constraints = [
             models.UniqueConstraint(

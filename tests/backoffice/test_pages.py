@@ -49,10 +49,16 @@ MAY_OPEN: dict[str, set[Role]] = {
     "conditions_roll_back": {A, O},
     "conditions_withdraw": {A, O},
     "day_end_run": {A, O},
+    "desk_exposure": EVERYBODY,
+    "desk_margin": EVERYBODY,
+    "desk_orders": EVERYBODY,
+    "desk_prices": EVERYBODY,
     "job": EVERYBODY,
     "job_apply": {A, O},
     "job_cancel": EVERYBODY,
     "job_result": EVERYBODY,
+    "position_close": {A, D},
+    "stop": {A, D},
     "trial_balance": EVERYBODY,
 }
 POST_ONLY = {"job_apply", "job_cancel"}
@@ -70,9 +76,10 @@ def addresses() -> dict[str, str]:
     factories.quote("EURUSD", "1.10000", "1.10010")
     execution = desk.fill(account, "buy", "1000").executions.get()
     wish = busts.Wish(execution.instrument, (execution.pk,), "x", "k")
-    keys: dict[str, list[int]] = {
+    keys: dict[str, list[Any]] = {
         "bust": [busts.ask(wish, by=maker).pk],
         "bust_execution": [execution.pk],
+        "position": [account.positions.get().pk],
         "account": [account.pk],
         "client": [account.client_id],
         "cash": [asked.pk],
@@ -80,6 +87,7 @@ def addresses() -> dict[str, str]:
         "job": [job.pk],
         "conditions": [version],
         "conditions_draft": [account.group_id],
+        "stop": ["account", account.pk],
     }
     without = {
         "bust_new",
