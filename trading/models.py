@@ -422,7 +422,10 @@ class Execution(models.Model):
             models.UniqueConstraint(fields=["venue", "venue_exec_id"], name="one_execution_a_venue_id"),
             models.CheckConstraint(condition=Q(qty__gt=0, price__gt=0, commission__gte=0), name="execution_positive"),
         ]
-        indexes = [models.Index(fields=["account", "instrument", "-id"])]
+        indexes = [
+            models.Index(fields=["account", "instrument", "-id"]),
+            models.Index(fields=["instrument", "at"]),  # charts, and the fills of a bad interval
+        ]
         triggers = append_only("execution")
 
     def __str__(self) -> str:

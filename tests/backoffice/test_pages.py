@@ -38,6 +38,8 @@ MAY_OPEN: dict[str, set[Role]] = {
     "cash_cancel": {A, O},
     "cash_new": {A, O},
     "cash_reject": {A, O},
+    "chart": EVERYBODY,
+    "chart_data": EVERYBODY,
     "client_document": {A, O},
     "client_kyc": {A, O},
     "client_note": {A, O, S},
@@ -79,6 +81,7 @@ def addresses() -> dict[str, str]:
     keys: dict[str, list[Any]] = {
         "bust": [busts.ask(wish, by=maker).pk],
         "bust_execution": [execution.pk],
+        "chart": [execution.instrument_id],
         "position": [account.positions.get().pk],
         "account": [account.pk],
         "client": [account.client_id],
