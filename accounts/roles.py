@@ -38,6 +38,7 @@ APPS: dict[str, frozenset[Role] | None] = {
     "admin": frozenset({Role.ADMINISTRATOR, Role.COMPLIANCE}),
     "audit": _LOGINS,
     "operations": None,
+    "support": None,
 }
 _TOKENS = _LOGINS | {Role.SUPPORT}
 PRIVATE = {
@@ -88,6 +89,7 @@ MAY: dict[Role, dict[str, dict[str, tuple[str, ...]]]] = {
             "fixsession": ("add", "change", "operate"),
             "venueroute": ("add", "change", "delete"),
         },
+        "support": {"look": ("add",)},
         "auth": {"group": ("add", "change", "delete")},
         "axes": {"accessattempt": ("delete",)},
         "otp_totp": {"totpdevice": ("add", "delete")},
@@ -120,6 +122,7 @@ MAY: dict[Role, dict[str, dict[str, tuple[str, ...]]]] = {
             "swapterms": ("add", "change", "delete"),
         },
         "axes": {"accessattempt": ("delete",)},
+        "support": {"look": ("add",)},
         "operations": {
             "cashrequest": ("request", "approve"),
             "clientdocument": ("add",),
@@ -128,6 +131,7 @@ MAY: dict[Role, dict[str, dict[str, tuple[str, ...]]]] = {
         },
     },
     Role.DEALING: {
+        "support": {"look": ("add",)},
         "accounts": {"accountgroup": ("stop",)},
         "marketdata": {"instrument": ("state",), "barcorrection": ("add",), "notice": ("tell",)},
         "trading": {
@@ -140,6 +144,7 @@ MAY: dict[Role, dict[str, dict[str, tuple[str, ...]]]] = {
         },
     },
     Role.SUPPORT: {
+        "support": {"look": ("add",)},
         "accounts": {"clientnote": ("add",), "accesstoken": ("revoke",), "renewaltoken": ("revoke",)},
         "marketdata": {
             "instrument": ("describe",),

@@ -62,6 +62,7 @@ SECTIONS = (
             ("operations.CashLimit", "vertical_align_top"),
         ),
     ),
+    ("support", _("Support"), (("support.Look", "visibility"),)),
     ("bulk", _("Bulk work"), (("operations.Job", "hourglass_top"),)),
     (
         "market",

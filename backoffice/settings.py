@@ -91,6 +91,7 @@ INSTALLED_APPS = [
     "trading",
     "backoffice.operations",
     "backoffice.dealing",
+    "backoffice.support",
     "tvapi",
     "tvapi.conformance",
 ]
