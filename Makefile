@@ -5,14 +5,17 @@ STAMP := .venv/.synced
 WORKERS := 3
 UV = $(or $(shell command -v uv 2>/dev/null),.tools/bin/uv)
 
-.PHONY: demo test fuzz lint format messages clean help
+.PHONY: demo test proofs fuzz lint format messages clean help
 .DEFAULT_GOAL := help
 
 demo: $(STAMP) ## start everything: servers, demo data, web, stream, worker, beat, feed, engine (HTTP_PORT, DEMO_DIR)
 	@exec $(BIN)/python manage.py run_demo
 
 test: $(STAMP) ## run the tests on servers of their own (ARGS='-k name' to choose)
-	@$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) -m 'not proof' $(ARGS)
+
+proofs: $(STAMP) ## run the long tests: whole demos, browsers, every page for every role, every fault, kills
+	@$(BIN)/python -m pytest -n $(WORKERS) -m proof $(ARGS)
 
 fuzz: $(STAMP) ## send 50,000 requests made from openapi.yaml (FUZZ_REQUESTS, FUZZ_SEED to choose)
 	@FUZZ_REQUESTS=$(or $(FUZZ_REQUESTS),50000) $(BIN)/python -m pytest -q tests/tvapi/test_generated_requests.py
@@ -23,6 +26,8 @@ lint: $(STAMP) ## check style, types, import directions, migrations
 	@$(BIN)/mypy .
 	@$(BIN)/lint-imports
 	@$(BIN)/python manage.py makemigrations --check --dry-run
+	@$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec compose.yaml
+	@$(BIN)/hadolint Dockerfile
 
 format: $(STAMP) ## put the code into the common style
 	@$(BIN)/ruff check --fix .

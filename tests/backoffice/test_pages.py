@@ -19,7 +19,7 @@ from tests.backoffice.test_admin import browser
 from tests.trading import desk
 from trading import busts
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.proof, pytest.mark.django_db]
 
 A, O, D, S, C = Role.ADMINISTRATOR, Role.OPERATIONS, Role.DEALING, Role.SUPPORT, Role.COMPLIANCE  # noqa: E741
 EVERYBODY = {A, O, D, S, C}

@@ -13,7 +13,7 @@ COUNT = int(os.environ.get("FUZZ_REQUESTS", "1500"))
 SEED = int(os.environ.get("FUZZ_SEED", "1"))
 TOKENS_EVERY = 100  # requests, as some of them log out
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.proof, pytest.mark.django_db]
 
 
 def test_no_generated_request_is_answered_with_a_fault() -> None:

@@ -11,7 +11,6 @@ import polib
 import pytest
 from babel.messages.extract import extract_from_file
 from django.conf import settings
-from django.core.management import call_command
 from django.utils import translation
 
 from trading.errors import Reason
@@ -45,11 +44,6 @@ def sentences() -> Iterator[str]:
 def catalogue(code: str) -> dict[str, polib.POEntry]:
     path = ROOT / "locale" / translation.to_locale(code) / "LC_MESSAGES" / "django.po"
     return {entry.msgid: entry for entry in polib.pofile(str(path)) if not entry.obsolete}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def compiled() -> None:
-    call_command("compile_translations", verbosity=0)
 
 
 @pytest.mark.parametrize("code", LANGUAGES)
