@@ -92,6 +92,7 @@ INSTALLED_APPS = [
     "backoffice.operations",
     "backoffice.dealing",
     "backoffice.workbench",
+    "backoffice.support",
     "tvapi",
     "tvapi.conformance",
 ]

@@ -48,11 +48,13 @@ MAY: dict[Role, dict[str, set[str]]] = {
         "otp_totp.TOTPDevice": {"add", "delete"},
         "marketdata.Holiday": {"add", "change", "delete"},
         "operations.CashRequest": {"add"},
+        "support.Look": {"add"},
         "trading.SwapTerms": {"add", "change", "delete"},
     },
     Role.DEALING: {
         "marketdata.Instrument": {"change"},
         "marketdata.BarCorrection": {"add"},
+        "support.Look": {"add"},
         "trading.Bust": {"add"},
         "trading.FundingRate": {"add"},
         "trading.VenueRoute": {"add", "change", "delete"},
@@ -61,6 +63,7 @@ MAY: dict[Role, dict[str, set[str]]] = {
         "marketdata.Instrument": {"change"},
         "marketdata.SymbolGroup": {"add", "change"},
         "marketdata.MappedInstrument": {"change"},
+        "support.Look": {"add"},
     },
 }
 TOKENS = {"accounts.AccessToken", "accounts.RenewalToken"}
