@@ -18,7 +18,7 @@ proofs: $(STAMP) ## run the long tests: whole demos, browsers, every page for ev
 	@$(BIN)/python -m pytest -n $(WORKERS) -m proof $(ARGS)
 
 fuzz: $(STAMP) ## send 50,000 requests made from openapi.yaml (FUZZ_REQUESTS, FUZZ_SEED to choose)
-	@FUZZ_REQUESTS=$(or $(FUZZ_REQUESTS),50000) $(BIN)/python -m pytest -q tests/tvapi/test_generated_requests.py
+	@FUZZ_REQUESTS=$(or $(FUZZ_REQUESTS),50000) $(BIN)/python -m pytest -q -s tests/tvapi/test_generated_requests.py
 
 lint: $(STAMP) ## check style, types, import directions, migrations
 	@$(BIN)/ruff check .
