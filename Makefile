@@ -31,13 +31,13 @@ format: $(STAMP) ## put the code into the common style
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-messages: $(STAMP) ## collect the sentences to translate into locale/*/LC_MESSAGES/django.po (needs gettext)
-	@$(BIN)/python manage.py makemessages --all --no-location --ignore '.venv/*' --ignore '.tools/*'
+messages: $(STAMP) ## collect the sentences to translate: for traders into locale/, for staff into backoffice/locale/
+	@$(BIN)/python manage.py collect_messages
 
 clean: ## remove what `make demo` and the tools leave behind, the demo's data too
 	rm -rf .venv .demo static-root .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
-	find locale -name '*.mo' -delete
+	find locale backoffice/locale -name '*.mo' -delete
 
 help:
 	@awk -F ':[^#]*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
