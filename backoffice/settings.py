@@ -266,7 +266,8 @@ LANGUAGES = [
     ("zh-hans", _("Simplified Chinese")),
     ("zh-hant", _("Traditional Chinese")),
 ]
-LOCALE_PATHS = [BASE_DIR / "locale"]
+STAFF_LANGUAGES = ["de", "es", "ru", "tr", "ja", "zh-hans"]  # of the admin, beside English; traders have all
+LOCALE_PATHS = [BASE_DIR / "locale", BASE_DIR / "backoffice" / "locale"]  # the first has the last word
 MODELTRANSLATION_DEFAULT_LANGUAGE = "en"
 MODELTRANSLATION_FALLBACK_LANGUAGES = ("en",)
 
