@@ -13,8 +13,8 @@ from backoffice.operations import cash
 from backoffice.operations.choices import CashKind
 from backoffice.operations.models import Attachment, Job
 from backoffice.pages import registry
-from marketdata.models import MappingRelease
 from backoffice.support.models import Look
+from marketdata.models import MappingRelease
 from tests import factories
 from tests.backoffice.test_admin import browser
 from tests.trading import desk

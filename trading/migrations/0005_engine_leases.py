@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('trading', '0003_busts'),
+        ('trading', '0004_desk'),
     ]
 
     operations = [
