@@ -28,6 +28,10 @@ from backoffice.bench.fills import PGBENCH
 INSIDE = "BENCH_INSIDE"  # set in the process that runs the cases, on servers that its parent has started
 PAGE = settings.BASE_DIR / "docs" / "benchmarks.md"
 HEADING = "## Hot paths"  # of the part of the page that is written here
+HOW = """\
+Written by `make bench`, or one by one by `manage.py bench --only NAME --page`. Every case runs in rounds that alternate
+with its yardstick's in the same run, and shows medians: on a shared machine the absolute figures move with the load (of
+1, 5 and 15 minutes, other work included), the ratios hold. Clients, servers and databases share the machine."""
 PACKAGES = ("django", "djangorestframework", "granian", "celery", "psycopg", "redis", "hiredis", "msgspec")
 USERS = 500
 
@@ -100,10 +104,7 @@ def _page(page: str, rows: Sequence[Row], rounds: int) -> str:
     lines = [
         HEADING,
         "",
-        "Written by `make bench`, or one by one by `manage.py bench --only NAME --page`. Every case runs in rounds that",
-        "alternate with its yardstick's in the same run, and shows medians: on a shared machine the absolute figures move",
-        "with the load (of 1, 5 and 15 minutes, all work of the machine included), the ratios hold. Clients, servers and",
-        "databases share the machine.",
+        HOW,
         "",
         "| case | found | wanted | met | when |",
         "| --- | --- | --- | --- | --- |",
