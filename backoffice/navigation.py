@@ -31,6 +31,7 @@ SECTIONS = (
             ("trading.Alarm", "notification_important"),
         ),
     ),
+    ("dealing", _("Dealing desk"), ()),
     (
         "venues",
         _("Venues"),
@@ -61,6 +62,7 @@ SECTIONS = (
             ("operations.CashLimit", "vertical_align_top"),
         ),
     ),
+    ("support", _("Support"), (("support.Look", "visibility"),)),
     ("bulk", _("Bulk work"), (("operations.Job", "hourglass_top"),)),
     (
         "market",

@@ -15,7 +15,7 @@ from typing import Any
 from django.apps import apps
 from django.db import connection, models
 
-APPS = ("accounts", "marketdata", "trading", "operations", "auth", "axes", "otp_totp")
+APPS = ("accounts", "marketdata", "trading", "operations", "support", "auth", "axes", "otp_totp")
 # The hot path of trading, and rows that are a record themselves: append-only, or derived from what is.
 UNTRACKED = {
     "accounts.AccessToken": "issued with every login, only ever revoked",
@@ -42,9 +42,12 @@ UNTRACKED = {
     "operations.ClientDocument": "append-only itself",
     "operations.DayEnd": "append-only itself",
     "operations.Job": "progress of long work, written every second",
+    "support.Look": "append-only itself",
     "trading.BustedExecution": "append-only itself",
     "trading.Charge": "append-only itself",
     "trading.ChargeSchedule": "due times, moved by the charges themselves",
+    "trading.EngineLease": "who works on what, renewed twice a second",
+    "trading.EngineProcess": "who is alive, said twice a second",
     "trading.Execution": "append-only itself",
     "trading.FixMessage": "the protocol of a session, never deleted",
     "trading.LatencyReport": "measured by clients' pages",

@@ -102,6 +102,7 @@ class InstrumentAdmin(StaffAdmin):
             },
         ),
     )
+    change_form_outer_before_template = "dealing/instrument_actions.html"
     fixed_once_listed = ("symbol", "type", "is_cfd", "base_currency", "quote_currency", "contract_size")
     # Permission beside `change`: the fields it opens.
     limited_rights = {"state": ("state",), "describe": ("symbol_group", *DESCRIPTIONS)}
