@@ -60,6 +60,7 @@ STREAM_PORT = _port("STREAM_PORT", HTTP_PORT + 1)
 # Which part of the system an ASGI process is: `stream` where a balancer separates the endless responses, else `web`.
 PART = env.str("PART", default="web")
 WEB_THREADS = env.int("WEB_THREADS", default=8)  # of each ASGI process; each keeps a database connection
+METRICS_TOKEN = env.str("METRICS_TOKEN", default="")  # what Prometheus sends; without it nobody reads /metrics
 # Asynchronous functions that are asked before Django, see backoffice.asgi.
 ASGI_HANDLERS = ["tvapi.streaming.handle", "tvapi.account_streams.handle"]
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["*"] if IS_LOCAL else [])
@@ -92,6 +93,7 @@ INSTALLED_APPS = [
     "backoffice.operations",
     "backoffice.dealing",
     "backoffice.support",
+    "backoffice.integration",
     "tvapi",
     "tvapi.conformance",
 ]
