@@ -18,7 +18,7 @@ proofs: $(STAMP) ## run the long tests: whole demos, browsers, every page for ev
 	@$(BIN)/python -m pytest -n $(WORKERS) -m proof $(ARGS)
 
 fuzz: $(STAMP) ## send 50,000 requests made from openapi.yaml (FUZZ_REQUESTS, FUZZ_SEED to choose)
-	@FUZZ_REQUESTS=$(or $(FUZZ_REQUESTS),50000) $(BIN)/python -m pytest -q tests/tvapi/test_generated_requests.py
+	@FUZZ_REQUESTS=$(or $(FUZZ_REQUESTS),50000) $(BIN)/python -m pytest -q -s tests/tvapi/test_generated_requests.py
 
 lint: $(STAMP) ## check style, types, import directions, migrations
 	@$(BIN)/ruff check .
@@ -33,13 +33,13 @@ format: $(STAMP) ## put the code into the common style
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-messages: $(STAMP) ## collect the sentences to translate into locale/*/LC_MESSAGES/django.po (needs gettext)
-	@$(BIN)/python manage.py makemessages --all --no-location --ignore '.venv/*' --ignore '.tools/*'
+messages: $(STAMP) ## collect the sentences to translate: for traders into locale/, for staff into backoffice/locale/
+	@$(BIN)/python manage.py collect_messages
 
 clean: ## remove what `make demo` and the tools leave behind, the demo's data too
 	rm -rf .venv .demo static-root .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
-	find locale -name '*.mo' -delete
+	find locale backoffice/locale -name '*.mo' -delete
 
 help:
 	@awk -F ':[^#]*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile

@@ -71,7 +71,8 @@ MAY: dict[Role, dict[str, dict[str, tuple[str, ...]]]] = {
         "marketdata": {
             "instrument": ("add", "change", "state"),
             "symbolgroup": ("add", "change"),
-            "symbolmapping": ("add", "change", "delete"),
+            "mappedinstrument": ("change",),
+            "mappingrelease": ("publish",),
             "holiday": ("add", "change", "delete"),
             "barcorrection": ("add",),
             "notice": ("tell",),
@@ -149,7 +150,8 @@ MAY: dict[Role, dict[str, dict[str, tuple[str, ...]]]] = {
         "marketdata": {
             "instrument": ("describe",),
             "symbolgroup": ("add", "change"),
-            "symbolmapping": ("add", "change", "delete"),
+            "mappedinstrument": ("change",),
+            "mappingrelease": ("publish",),
             "notice": ("tell",),
         },
     },

@@ -70,7 +70,9 @@ SECTIONS = (
         (
             ("marketdata.Instrument", "candlestick_chart"),
             ("marketdata.SymbolGroup", "folder"),
-            ("marketdata.SymbolMapping", "swap_horiz"),
+            ("marketdata.MappedInstrument", "swap_horiz"),
+            ("marketdata.MappingRelease", "published_with_changes"),
+            ("marketdata.TradingViewSymbol", "list_alt"),
             ("marketdata.Holiday", "event_busy"),
             ("marketdata.FeedSource", "cell_tower"),
             ("marketdata.FeedRoute", "alt_route"),

@@ -21,6 +21,7 @@ from trading import states
 from trading.bust_models import Bust, BustedExecution
 from trading.choices import BracketRole, DurationType, EventKind, OrderType, ParentType, RequestKind, Side
 from trading.errors import Reason, as_texts
+from trading.leases import EngineLease, EngineProcess
 from trading.records import Charge, MarginChange, MarginDecision
 from trading.states import TRANSITIONS, OrderStatus
 from trading.terms import ChargeSchedule, FundingRate, Leverage, MarginTier, SwapTerms
@@ -36,6 +37,8 @@ __all__ = [
     "BustedExecution",
     "Charge",
     "ChargeSchedule",
+    "EngineLease",
+    "EngineProcess",
     "Execution",
     "FundingRate",
     "GroupInstrument",

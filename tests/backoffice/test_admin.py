@@ -62,7 +62,7 @@ MAY: dict[Role, dict[str, set[str]]] = {
     Role.SUPPORT: {
         "marketdata.Instrument": {"change"},
         "marketdata.SymbolGroup": {"add", "change"},
-        "marketdata.SymbolMapping": {"add", "change", "delete"},
+        "marketdata.MappedInstrument": {"change"},
         "support.Look": {"add"},
     },
 }

@@ -14,6 +14,7 @@ from backoffice.operations.choices import CashKind
 from backoffice.operations.models import Attachment, Job
 from backoffice.pages import registry
 from backoffice.support.models import Look
+from marketdata.models import MappingRelease
 from tests import factories
 from tests.backoffice.test_admin import browser
 from tests.trading import desk
@@ -61,6 +62,12 @@ MAY_OPEN: dict[str, set[Role]] = {
     "job_apply": {A, O},
     "job_cancel": EVERYBODY,
     "job_result": EVERYBODY,
+    "mapping_difference": EVERYBODY,
+    "mapping_export": EVERYBODY,
+    "mapping_import": {A, S},
+    "mapping_publish": {A, S},
+    "mapping_roll_back": {A, S},
+    "mapping_suggest": {A, S},
     "lens": {A, O, D, S},
     "lens_account": {A, O, D, S},
     "lens_look": {A, O, D, S},
@@ -68,7 +75,7 @@ MAY_OPEN: dict[str, set[Role]] = {
     "stop": {A, D},
     "trial_balance": EVERYBODY,
 }
-POST_ONLY = {"job_apply", "job_cancel"}
+POST_ONLY = {"job_apply", "job_cancel", "mapping_suggest"}
 OTHERS = {"lens_look"}  # somebody else's look: one is asked for one's own reason
 
 
@@ -85,6 +92,8 @@ def addresses() -> dict[str, str]:
     factories.quote("EURUSD", "1.10000", "1.10010")
     execution = desk.fill(account, "buy", "1000").executions.get()
     wish = busts.Wish(execution.instrument, (execution.pk,), "x", "k")
+    factories.mapping("AAPL", "NASDAQ:AAPL")
+    factories.mapping("MSFT", "NASDAQ:MSFT", is_published=False)
     keys: dict[str, list[Any]] = {
         "bust": [busts.ask(wish, by=maker).pk],
         "bust_execution": [execution.pk],
@@ -99,6 +108,8 @@ def addresses() -> dict[str, str]:
         "lens_account": [account.pk],
         "lens_look": [look.pk],
         "conditions_draft": [account.group_id],
+        "mapping": [MappingRelease.objects.get().pk],
+        "mapping_export": ["csv"],
         "stop": ["account", account.pk],
     }
     without = {
@@ -107,6 +118,9 @@ def addresses() -> dict[str, str]:
         "bulk_export",
         "bulk_import",
         "conditions_explain",
+        "mapping_import",
+        "mapping_publish",
+        "mapping_suggest",
         "trial_balance",
         "day_end_run",
     }
