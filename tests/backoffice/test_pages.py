@@ -57,6 +57,7 @@ MAY_OPEN: dict[str, set[Role]] = {
     "desk_margin": EVERYBODY,
     "desk_orders": EVERYBODY,
     "desk_prices": EVERYBODY,
+    "integration_monitor": EVERYBODY,
     "job": EVERYBODY,
     "job_apply": {A, O},
     "job_cancel": EVERYBODY,
