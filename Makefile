@@ -26,6 +26,8 @@ lint: $(STAMP) ## check style, types, import directions, migrations
 	@$(BIN)/mypy .
 	@$(BIN)/lint-imports
 	@$(BIN)/python manage.py makemigrations --check --dry-run
+	@$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec compose.yaml
+	@$(BIN)/hadolint Dockerfile
 
 format: $(STAMP) ## put the code into the common style
 	@$(BIN)/ruff check --fix .

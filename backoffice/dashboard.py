@@ -25,7 +25,7 @@ from backoffice.audit.models import Entry
 from backoffice.operations.choices import JobState
 from backoffice.operations.models import CashRequest, DayEnd, Job
 from marketdata.choices import InstrumentState, MappingState
-from marketdata.models import Instrument, SymbolMapping
+from marketdata.models import Instrument, MappedInstrument
 from trading.choices import BustState
 from trading.models import Bust, Order, Position
 from trading.states import OrderStatus
@@ -120,7 +120,7 @@ def _alarms(request: HttpRequest, parts: list[Part]) -> Iterator[Alarm]:
         ("accounts.approve_tradingconditions", _conditions),
         ("accounts.verify_client", _clients),
         ("marketdata.view_instrument", _instruments),
-        ("marketdata.change_symbolmapping", _mappings),
+        ("marketdata.change_mappedinstrument", _mappings),
         ("operations.view_dayend", _day_end),
         ("operations.view_job", _jobs),
     ):
@@ -200,10 +200,10 @@ def _instruments(user: User) -> Iterator[Alarm]:
 
 
 def _mappings(user: User) -> Iterator[Alarm]:
-    drafts = SymbolMapping.objects.filter(state=MappingState.DRAFT).count()
+    drafts = MappedInstrument.workbench.drafts().count()
     if drafts:
         text = ngettext("%(count)s mapping is a draft.", "%(count)s mappings are drafts.", drafts)
-        yield Alarm(text % {"count": drafts}, list_url(SymbolMapping, state__exact=MappingState.DRAFT.value))
+        yield Alarm(text % {"count": drafts}, list_url(MappedInstrument, mapping=MappingState.DRAFT.value))
 
 
 def _day_end(user: User) -> Iterator[Alarm]:

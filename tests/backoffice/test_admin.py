@@ -48,11 +48,13 @@ MAY: dict[Role, dict[str, set[str]]] = {
         "otp_totp.TOTPDevice": {"add", "delete"},
         "marketdata.Holiday": {"add", "change", "delete"},
         "operations.CashRequest": {"add"},
+        "support.Look": {"add"},
         "trading.SwapTerms": {"add", "change", "delete"},
     },
     Role.DEALING: {
         "marketdata.Instrument": {"change"},
         "marketdata.BarCorrection": {"add"},
+        "support.Look": {"add"},
         "trading.Bust": {"add"},
         "trading.FundingRate": {"add"},
         "trading.VenueRoute": {"add", "change", "delete"},
@@ -60,7 +62,8 @@ MAY: dict[Role, dict[str, set[str]]] = {
     Role.SUPPORT: {
         "marketdata.Instrument": {"change"},
         "marketdata.SymbolGroup": {"add", "change"},
-        "marketdata.SymbolMapping": {"add", "change", "delete"},
+        "marketdata.MappedInstrument": {"change"},
+        "support.Look": {"add"},
     },
 }
 TOKENS = {"accounts.AccessToken", "accounts.RenewalToken"}
@@ -274,6 +277,7 @@ def test_lists_ask_the_database_as_often_for_many_rows_as_for_few(business: Acco
     queries()  # content types are read once a process
     before = queries()
     other = factories.account(number="ADM-2", of_group=business.group)
+    factories.quote("EURUSD", "1.10000", "1.10010")  # that of the beginning is old by now
     for _ in range(3):
         desk.fill(business, "sell", "1000")
         desk.fill(other, "buy", "2000")

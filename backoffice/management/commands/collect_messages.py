@@ -9,9 +9,7 @@ from backoffice.catalogues import Catalogue, Sentences
 
 
 class Command(BaseCommand):
-    help = (
-        "Collect the sentences to translate into the catalogues. Translations stay; what nobody says is dropped."
-    )
+    help = "Collect the sentences to translate into the catalogues. Translations stay; what nobody says is dropped."
 
     def handle(self, *args: Any, **options: Any) -> None:
         for catalogue in (catalogues.traders(), catalogues.staff()):
