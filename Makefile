@@ -5,7 +5,7 @@ STAMP := .venv/.synced
 WORKERS := 3
 UV = $(or $(shell command -v uv 2>/dev/null),.tools/bin/uv)
 
-.PHONY: demo test proofs fuzz lint format messages clean help
+.PHONY: demo test proofs fuzz lint format bench stale messages clean help
 .DEFAULT_GOAL := help
 
 demo: $(STAMP) ## start everything: servers, demo data, web, stream, worker, beat, feed, engine (HTTP_PORT, DEMO_DIR)
@@ -32,6 +32,12 @@ lint: $(STAMP) ## check style, types, import directions, migrations
 format: $(STAMP) ## put the code into the common style
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
+
+bench: $(STAMP) ## measure, and write docs/benchmarks.md (ARGS='--only poll --rounds 3' to choose)
+	@$(BIN)/python manage.py bench $(or $(ARGS),--page)
+
+stale: $(STAMP) ## ask 100,000 times while accounts change and writers die: no answer may be older than the last commit
+	@$(BIN)/python manage.py bench --only stale
 
 messages: $(STAMP) ## collect the sentences to translate: for traders into locale/, for staff into backoffice/locale/
 	@$(BIN)/python manage.py collect_messages

@@ -34,6 +34,7 @@ if not SECRET_KEY:
     raise ImproperlyConfigured("Set SECRET_KEY to a long random text: outside ENVIRONMENT=local there is no default.")
 
 DATABASES = {"default": _servers.database if _servers else env.db("DATABASE_URL")}
+DATABASES["default"]["ENGINE"] = "backoffice.postgres"  # Django's, with work that is done before a commit
 # Connecting costs more than most queries (scram), so processes keep their connections.
 DATABASES["default"]["CONN_MAX_AGE"] = None
 DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
@@ -60,8 +61,12 @@ STREAM_PORT = _port("STREAM_PORT", HTTP_PORT + 1)
 # Which part of the system an ASGI process is: `stream` where a balancer separates the endless responses, else `web`.
 PART = env.str("PART", default="web")
 WEB_THREADS = env.int("WEB_THREADS", default=8)  # of each ASGI process; each keeps a database connection
+# Polled answers are kept in Redis behind a fence, and given before Django is asked. Writers raise the fence always, so
+# processes may differ in both.
+POLL_SNAPSHOTS = env.bool("POLL_SNAPSHOTS", default=True)
+POLL_LANE = env.bool("POLL_LANE", default=True)
 # Asynchronous functions that are asked before Django, see backoffice.asgi.
-ASGI_HANDLERS = ["tvapi.streaming.handle", "tvapi.account_streams.handle"]
+ASGI_HANDLERS = ["tvapi.lane.handle", "tvapi.streaming.handle", "tvapi.account_streams.handle"]
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["*"] if IS_LOCAL else [])
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 
