@@ -163,12 +163,16 @@ SESSION_SAVE_EVERY_REQUEST = True
 STAFF_SESSION_SECONDS = 12 * 3600  # with clicks
 REAUTHENTICATION_SECONDS = 10 * 60 if not IS_LOCAL else STAFF_SESSION_SECONDS  # how fresh a password money wants
 # Failures are counted per login: an attacker who changes his address gains nothing by it.
-AXES_LOCKOUT_PARAMETERS = ["username"]
+AXES_LOCKOUT_PARAMETERS = "accounts.guessing.lockout_parameters"
+AXES_LOCKOUT_CALLABLE = "accounts.guessing.locked_out"
+AXES_CLIENT_IP_CALLABLE = "accounts.guessing.client_address"
 AXES_FAILURE_LIMIT = 10
 AXES_COOLOFF_TIME = 1 / 12  # hours
 AXES_RESET_ON_SUCCESS = True
 AXES_DISABLE_ACCESS_LOG = True
 AXES_VERBOSE = False
+# How many logins may fail from one address meanwhile; 0: any number. The demo's all come from one.
+LOGINS_TRIED_BY_ADDRESS = env.int("LOGINS_TRIED_BY_ADDRESS", default=30 if not IS_LOCAL else 0)
 SILENCED_SYSTEM_CHECKS = ["axes.W006"]  # which wants the address counted too
 AXES_ENABLE_ADMIN = False  # accounts.admin has a page of its own for locked logins
 
@@ -306,6 +310,7 @@ ORDER_SHARDS = env.int("ORDER_SHARDS", default=8)  # drain tasks that may run si
 
 # --- the admin --------------------------------------------------------------------------------------------------------
 LOGIN_REDIRECT_URL = "admin:index"
+CSRF_FAILURE_VIEW = "backoffice.views.csrf_failure"
 UNFOLD = {
     "SITE_TITLE": _("Back office"),
     "SITE_HEADER": _("Back office"),
@@ -316,6 +321,8 @@ UNFOLD = {
     "STYLES": [STATIC_URL + "backoffice/admin.css"],
     "SCRIPTS": [STATIC_URL + "backoffice/live.js"],
     "SHOW_VIEW_ON_SITE": False,
+    "SHOW_LANGUAGES": True,
+    "LANGUAGES": {"navigation": "backoffice.navigation.languages"},
     "DASHBOARD_CALLBACK": "backoffice.dashboard.add_numbers",
     "SIDEBAR": {"navigation": "backoffice.navigation.sidebar", "command_search": True},
     "COMMAND": {"search_models": ["accounts.account", "accounts.client", "marketdata.instrument"]},
