@@ -78,8 +78,8 @@ class Engine:
         self._ticks = newest if stored is None else stored if _after(newest, stored) or newest == stored else "0-0"
         self._reload()
 
-    def run_once(self, block_ms: int = BLOCK_MS) -> int:
-        """Read what is new, queue what it reaches, and say how many orders were queued."""
+    def run_once(self, block_ms: int | None = BLOCK_MS) -> int:
+        """Read what is new, queue what it reaches, and say how many orders were queued. None: wait for nothing."""
         entries, changed = self._read(block_ms)
         if changed:
             self._refresh(changed)
@@ -94,7 +94,7 @@ class Engine:
         health.beat("engine")
         return queued
 
-    def _read(self, block_ms: int) -> tuple[list[ticklog.Entry], list[int]]:
+    def _read(self, block_ms: int | None) -> tuple[list[ticklog.Entry], list[int]]:
         """The next ticks, and the orders that changed."""
         found = ticklog.read_streams(
             {ticklog.STREAM: self._ticks, dispatch.CHANGES: self._changes}, count=BATCH, block_ms=block_ms
