@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
 
+GROUP_STATES = [  # what dealing sets for a whole group
+    (state.value, state.label) for state in (AccountState.ACTIVE, AccountState.CLOSE_ONLY, AccountState.NO_TRADING)
+]
 ACCOUNT_NUMBER_PATTERN = r"^[A-Z0-9-]{1,32}$"
 
 
@@ -151,6 +154,9 @@ class AccountGroup(models.Model):
 
     name = models.CharField(_("name"), max_length=64, unique=True)
     profile = models.CharField(_("profile"), max_length=16, choices=Profile)
+    state = models.CharField(
+        _("state"), max_length=16, choices=GROUP_STATES, default=AccountState.ACTIVE, editable=False
+    )
     number_series = models.ForeignKey(
         "NumberSeries",
         models.PROTECT,
@@ -164,7 +170,13 @@ class AccountGroup(models.Model):
     class Meta:
         verbose_name = _("account group")
         verbose_name_plural = _("account groups")
+        permissions = [("stop_accountgroup", "Can stop trading and resume it")]
         ordering = ["name"]
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(state__in=[state for state, _name in GROUP_STATES]), name="group_state"
+            )
+        ]
 
     def __str__(self) -> str:
         return self.name
@@ -379,6 +391,11 @@ class Account(models.Model):
     @property
     def profile(self) -> Profile:
         return Profile(self.group.profile)
+
+    @property
+    def trading_state(self) -> AccountState:
+        """What it may do now: its own state, or that of its group where that is stricter."""
+        return max(AccountState(self.state), AccountState(self.group.state), key=list(AccountState).index)
 
 
 class Balance(models.Model):

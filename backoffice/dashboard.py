@@ -25,8 +25,9 @@ from backoffice.audit.models import Entry
 from backoffice.operations.choices import JobState
 from backoffice.operations.models import CashRequest, DayEnd, Job
 from marketdata.choices import InstrumentState, MappingState
-from marketdata.models import Instrument, SymbolMapping
-from trading.models import Order, Position
+from marketdata.models import Instrument, MappedInstrument
+from trading.choices import BustState
+from trading.models import Bust, Order, Position
 from trading.states import OrderStatus
 
 RECENT = timedelta(hours=24)
@@ -114,11 +115,12 @@ def _alarms(request: HttpRequest, parts: list[Part]) -> Iterator[Alarm]:
     yield from _silent_parts(parts)
     for permission, found in (
         ("trading.view_order", _stuck_orders),
+        ("trading.approve_bust", _busts),
         ("operations.approve_cashrequest", _cash),
         ("accounts.approve_tradingconditions", _conditions),
         ("accounts.verify_client", _clients),
         ("marketdata.view_instrument", _instruments),
-        ("marketdata.change_symbolmapping", _mappings),
+        ("marketdata.change_mappedinstrument", _mappings),
         ("operations.view_dayend", _day_end),
         ("operations.view_job", _jobs),
     ):
@@ -163,6 +165,13 @@ def _cash(user: User) -> Iterator[Alarm]:
         yield Alarm(text % {"count": waiting}, list_url(CashRequest, waiting="me"))
 
 
+def _busts(user: User) -> Iterator[Alarm]:
+    waiting = Bust.objects.waiting().exclude(maker=user).count()
+    if waiting:
+        text = ngettext("%(count)s bust waits for your decision.", "%(count)s busts wait for your decision.", waiting)
+        yield Alarm(text % {"count": waiting}, list_url(Bust, state__exact=BustState.REQUESTED.value))
+
+
 def _conditions(user: User) -> Iterator[Alarm]:
     drafts = TradingConditions.objects.filter(state=ConditionsState.DRAFT).exclude(drafted_by=user).count()
     if drafts:
@@ -191,10 +200,10 @@ def _instruments(user: User) -> Iterator[Alarm]:
 
 
 def _mappings(user: User) -> Iterator[Alarm]:
-    drafts = SymbolMapping.objects.filter(state=MappingState.DRAFT).count()
+    drafts = MappedInstrument.workbench.drafts().count()
     if drafts:
         text = ngettext("%(count)s mapping is a draft.", "%(count)s mappings are drafts.", drafts)
-        yield Alarm(text % {"count": drafts}, list_url(SymbolMapping, state__exact=MappingState.DRAFT.value))
+        yield Alarm(text % {"count": drafts}, list_url(MappedInstrument, mapping=MappingState.DRAFT.value))
 
 
 def _day_end(user: User) -> Iterator[Alarm]:

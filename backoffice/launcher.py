@@ -5,6 +5,7 @@ It loads no Django: the settings lead to servers that it starts first.
 
 import contextlib
 import fcntl
+import hashlib
 import json
 import os
 import signal
@@ -26,8 +27,11 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 STOP_ORDER = (("web", "stream", "stream-watch"), ("beat", "worker", "feed", "engine", "fix"), ("valkey", "postgres"))
 STOP_SECONDS = 3.0  # for each of the three groups: below ten in all
 FIX_WANTED = settings.DEMO_DIR / "fix-wanted"
+PREPARED = settings.DEMO_DIR / "prepared"  # by which code: see `_what_prepares`
+PACKAGES = ("backoffice", "tvapi", "accounts", "trading", "marketdata", "locale")
 PATIENCE_SECONDS = 30.0  # after which the parts that are still silent are named
 WATCH_SECONDS = 0.1
+ASK_SECONDS = 0.3  # between two looks at /healthz while parts start: each costs them time
 HEALTH_SECONDS = 2.0  # for one answer; a signal is not noticed meanwhile
 
 BLOCK = """
@@ -88,8 +92,8 @@ def _check_interrupted() -> None:
         raise Interrupted(_asked[0].name)
 
 
-def _pause() -> None:
-    time.sleep(WATCH_SECONDS)
+def _pause(seconds: float = WATCH_SECONDS) -> None:
+    time.sleep(seconds)
     _check_interrupted()
 
 
@@ -99,9 +103,12 @@ def _run(supervisor: Supervisor) -> NoReturn:
     for log in (settings.DEMO_DIR / "logs").glob("*.log"):
         cap_log(log)
     layout = _lay()
+    parts = _parts()
     preparation = spawn(_preparation())  # loads Django while the servers start
     try:
         _start_servers(supervisor, layout)
+        if _is_prepared():  # so there is nothing to wait for; it is looked at again all the same
+            _start(supervisor, parts)
         while preparation.poll() is None:
             supervisor.watch()
             _pause()
@@ -109,8 +116,10 @@ def _run(supervisor: Supervisor) -> NoReturn:
         stop([(preparation, signal.SIGTERM)], seconds=1)
     if preparation.returncode != 0:
         raise LaunchError("The demo's data could not be prepared.")
-    for program in _parts():
-        supervisor.start(program)
+    PREPARED.write_text(_what_prepares())
+    if FIX_WANTED.exists():
+        parts.append(_manage("fix", "run_fix"))
+    _start(supervisor, parts)
     with step("Starting web, stream, worker, beat, feed and engine"):
         _await_health(supervisor)
     supervisor.start(_watch())
@@ -118,6 +127,13 @@ def _run(supervisor: Supervisor) -> NoReturn:
     while True:
         supervisor.watch()
         _pause()
+
+
+def _start(supervisor: Supervisor, parts: list[Program]) -> None:
+    """Start those of the parts that were not started before."""
+    for program in parts:
+        if program.name not in supervisor.children:
+            supervisor.start(program)
 
 
 def _stop(supervisor: Supervisor) -> None:
@@ -195,9 +211,28 @@ def _preparation() -> Program:
     return replace(program, log=None, env={**program.env, "LOG_LEVEL": "WARNING"})
 
 
+def _is_prepared() -> bool:
+    """Whether the same code has prepared the same database before."""
+    return PREPARED.exists() and PREPARED.read_text() == _what_prepares()
+
+
+def _what_prepares() -> str:
+    """A digest of the database's address and of all code and catalogues: schema and demo data come from nothing else.
+
+    Of a file counts when it was written and how long it is: reading them all would take longer than it saves.
+    """
+    digest = hashlib.sha256(os.environ.get("DATABASE_URL", "").encode())
+    for package in PACKAGES:
+        for folder, _, names in os.walk(settings.BASE_DIR / package):
+            for name in names:
+                if name.endswith((".py", ".po")):
+                    found = (Path(folder) / name).stat()
+                    digest.update(f"{folder}/{name} {found.st_mtime_ns} {found.st_size}\n".encode())
+    return digest.hexdigest()
+
+
 def _parts() -> list[Program]:
-    """The parts of the system; the FIX process only where the preparation found a session for it."""
-    fix = [_manage("fix", "run_fix")] if FIX_WANTED.exists() else []
+    """The parts of the system. The FIX process is not among them: only the preparation knows whether it is wanted."""
     return [
         _server("web", settings.HTTP_PORT),
         _server("stream", settings.STREAM_PORT),
@@ -205,7 +240,6 @@ def _parts() -> list[Program]:
         _beat(),
         _manage("feed", "run_feed"),
         _manage("engine", "run_engine"),
-        *fix,
     ]
 
 
@@ -266,7 +300,7 @@ def _await_health(supervisor: Supervisor) -> None:
         if time.monotonic() > patience:
             patience = float("inf")
             say(f"Still waiting for {', '.join(silent)}; the logs are in {settings.DEMO_DIR / 'logs'}.")
-        _pause()
+        _pause(ASK_SECONDS)
 
 
 def _silent_parts() -> list[str]:

@@ -25,11 +25,13 @@ SECTIONS = (
             ("trading.Execution", "done_all"),
             ("trading.Position", "stacked_line_chart"),
             ("trading.LatencyReport", "speed"),
+            ("trading.Bust", "undo"),
             ("trading.MarginDecision", "gavel"),
             ("trading.Leverage", "tune"),
             ("trading.Alarm", "notification_important"),
         ),
     ),
+    ("dealing", _("Dealing desk"), ()),
     (
         "venues",
         _("Venues"),
@@ -60,6 +62,7 @@ SECTIONS = (
             ("operations.CashLimit", "vertical_align_top"),
         ),
     ),
+    ("support", _("Support"), (("support.Look", "visibility"),)),
     ("bulk", _("Bulk work"), (("operations.Job", "hourglass_top"),)),
     (
         "market",
@@ -67,7 +70,9 @@ SECTIONS = (
         (
             ("marketdata.Instrument", "candlestick_chart"),
             ("marketdata.SymbolGroup", "folder"),
-            ("marketdata.SymbolMapping", "swap_horiz"),
+            ("marketdata.MappedInstrument", "swap_horiz"),
+            ("marketdata.MappingRelease", "published_with_changes"),
+            ("marketdata.TradingViewSymbol", "list_alt"),
             ("marketdata.Holiday", "event_busy"),
             ("marketdata.FeedSource", "cell_tower"),
             ("marketdata.FeedRoute", "alt_route"),

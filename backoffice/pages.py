@@ -25,6 +25,7 @@ from django.utils.translation import gettext as _
 
 Text = str | Promise
 View = Callable[..., HttpResponse]
+Table = tuple[Text, dict[str, list[Any]], Text]  # title, headers and rows, what an empty one says
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,7 @@ def confirmed(
     button: Text,
     back: str,
     rows: Iterable[Text] = (),
+    tables: Iterable[Table] = (),
     is_dangerous: bool = False,
     asks_reason: bool = False,
     hidden: Iterable[tuple[str, str]] = (),
@@ -110,6 +112,7 @@ def confirmed(
         {
             "sentences": list(sentences),
             "rows": list(rows),
+            "tables": list(tables),
             "button": button,
             "back": back,
             "variant": "danger" if is_dangerous else "primary",

@@ -90,6 +90,9 @@ INSTALLED_APPS = [
     "marketdata",
     "trading",
     "backoffice.operations",
+    "backoffice.dealing",
+    "backoffice.workbench",
+    "backoffice.support",
     "tvapi",
     "tvapi.conformance",
 ]
@@ -263,7 +266,8 @@ LANGUAGES = [
     ("zh-hans", _("Simplified Chinese")),
     ("zh-hant", _("Traditional Chinese")),
 ]
-LOCALE_PATHS = [BASE_DIR / "locale"]
+STAFF_LANGUAGES = ["de", "es", "ru", "tr", "ja", "zh-hans"]  # of the admin, beside English; traders have all
+LOCALE_PATHS = [BASE_DIR / "locale", BASE_DIR / "backoffice" / "locale"]  # the first has the last word
 MODELTRANSLATION_DEFAULT_LANGUAGE = "en"
 MODELTRANSLATION_FALLBACK_LANGUAGES = ("en",)
 
@@ -288,6 +292,9 @@ SHOW_CLOSED_POSITIONS_SECONDS = env.int("SHOW_CLOSED_POSITIONS_SECONDS", default
 FIX_PASSWORDS = env.dict("FIX_PASSWORDS", default={})  # by name of the FIX session: desk-a=secret,desk-b=secret
 QUOTE_JUMP_RANGES = env.int("QUOTE_JUMP_RANGES", default=20)  # average minute ranges that a price may jump at once,
 QUOTE_JUMP_FLOOR = Decimal(env.str("QUOTE_JUMP_FLOOR", default="0.025"))  # or this part of it, if that is more
+ENGINE_SHARDS = env.int("ENGINE_SHARDS", default=1)  # parts of the engine's work, shared out among its processes
+if ENGINE_SHARDS < 1:
+    raise ImproperlyConfigured("ENGINE_SHARDS is a number from 1 on.")
 ORDER_SHARDS = env.int("ORDER_SHARDS", default=8)  # drain tasks that may run side by side
 
 # --- the admin --------------------------------------------------------------------------------------------------------

@@ -7,10 +7,17 @@ from typing import Any
 import pytest
 import redis
 from django.conf import settings
+from django.core.management import call_command
 from django.core.management.commands import flush
 from django.db import connection
 
 from tests import emptying
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Compile the catalogues before anybody loads one: a process that has once done so keeps it."""
+    if not hasattr(session.config, "workerinput"):
+        call_command("compile_translations", verbosity=0)
 
 
 @pytest.fixture(scope="session")

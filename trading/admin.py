@@ -22,12 +22,13 @@ from unfold.decorators import display
 
 from accounts.admin import AccountGroupAdmin, TradingConditionsAdmin
 from accounts.models import User
-from backoffice.admin import NOTHING, LogAdmin, Panel, ReadOnlyAdmin, StaffAdmin, list_url, number
+from backoffice.admin import NOTHING, LogAdmin, Panel, ReadOnlyAdmin, StaffAdmin, link_to, list_url, number
 from trading import levels, orders, venue
 from trading.choices import DecisionKind, ParentType
 from trading.errors import OrderRejected, sentence
 from trading.levels import Holding
 from trading.models import (
+    BustedExecution,
     Charge,
     Execution,
     FundingRate,
@@ -324,11 +325,18 @@ class ExecutionAdmin(LogAdmin):
         ("side", "qty", FILL_PRICE),
         ("commission", "commission_currency"),
         ("at", "venue", "venue_exec_id"),
+        "taken_back",
     )
-    readonly_fields = (FILL_PRICE,)
+    readonly_fields = (FILL_PRICE, "taken_back")
     search_lookup = "account__number"
     search_help_text = _("Number of an execution or of an account")
     empty_text = _("Nothing has been filled yet.")
+    change_form_outer_before_template = "dealing/execution_actions.html"
+
+    @admin.display(description=_("taken back by"))
+    def taken_back(self, execution: Execution) -> str:
+        busted = BustedExecution.objects.filter(execution=execution).select_related("bust__instrument").first()
+        return link_to(busted.bust) if busted else NOTHING
 
     def panels(self, request: HttpRequest, execution: Execution) -> Iterable[Panel]:
         yield Panel(
@@ -369,6 +377,7 @@ class PositionAdmin(LogAdmin):
     readonly_fields = (AVERAGE_PRICE,)
     search_lookup = "account__number"
     search_help_text = _("Number of a position or of an account")
+    change_form_outer_before_template = "dealing/position_actions.html"
     empty_text = _("There has been no position yet.")
 
     def panels(self, request: HttpRequest, position: Position) -> Iterable[Panel]:
@@ -464,11 +473,11 @@ class MarginDecisionAdmin(LogAdmin):
     @admin.display(description=_("positions as they were seen"))
     def holdings(self, decision: MarginDecision) -> str:
         inputs = levels.load(decision.inputs)
-        lines = [(_holding_text(each, inputs.decimals),) for each in inputs.holdings]
+        lines = [(holding_text(each, inputs.decimals),) for each in inputs.holdings]
         return format_html_join("", "<div>{}</div>", lines) or NOTHING
 
 
-def _holding_text(holding: Holding, decimals: int) -> str:
+def holding_text(holding: Holding, decimals: int) -> str:
     return _("%(position)s: %(qty)s %(symbol)s from %(entry)s, now %(price)s × %(rate)s: P/L %(profit)s") % {
         "position": holding.position,
         "qty": number(holding.sign * holding.qty),

@@ -13,7 +13,16 @@ from accounts.choices import LedgerKind, Profile, TransferKind
 from accounts.models import Account, Balance, Posting, Transfer
 from trading import levels, risk, states
 from trading.choices import DecisionKind, Side
-from trading.models import Charge, Execution, MarginChange, MarginDecision, Order, Position, PositionFill
+from trading.models import (
+    BustedExecution,
+    Charge,
+    Execution,
+    MarginChange,
+    MarginDecision,
+    Order,
+    Position,
+    PositionFill,
+)
 from trading.states import OrderStatus
 
 NOTHING = Decimal(0)
@@ -107,7 +116,8 @@ def _reserves() -> Iterator[str]:
 def _orders() -> Iterator[str]:
     """Filled quantity and average price come from the executions; statuses agree with them; the story is whole."""
     filled: dict[int, tuple[Decimal, Decimal]] = {}
-    for order_id, qty, price in Execution.objects.order_by("pk").values_list("order_id", "qty", "price").iterator():
+    counted = Execution.objects.counted().order_by("pk").values_list("order_id", "qty", "price")
+    for order_id, qty, price in counted.iterator():
         sum_qty, average = filled.get(order_id, (NOTHING, NOTHING))
         filled[order_id] = (sum_qty + qty, risk.average(sum_qty, average, qty, price))
     for order in Order.objects.annotate(told=Count("events")).iterator():
@@ -147,7 +157,7 @@ def _brackets() -> Iterator[str]:
 def _positions() -> Iterator[str]:
     """A position is the sum of its fills, and a fill of a margin account belongs wholly to positions."""
     made: dict[int, _Made] = defaultdict(_Made)
-    fills = PositionFill.objects.order_by("pk").select_related("execution")
+    fills = PositionFill.objects.standing().order_by("pk").select_related("execution")
     for fill in fills.iterator():
         made[fill.position_id].add(fill)
     for position_id, amount in MarginChange.objects.values_list("position_id", "amount").iterator():
@@ -156,14 +166,15 @@ def _positions() -> Iterator[str]:
         sums = made.pop(position.pk, _Made())
         for name, stored, computed in (
             ("quantity", position.signed_qty, sums.qty),
-            ("average price", position.avg_price, sums.average),
+            ("average price", position.avg_price, sums.average or position.avg_price),  # nothing made it: all busted
             ("margin", position.margin, sums.margin),
             ("realized P/L", position.realized_pl, sums.realized_pl),
         ):
             if stored != computed:
                 yield f"position {position.pk}: {name} {stored}, its fills make {computed}"
     astray = (
-        Execution.objects.exclude(account__group__profile=Profile.SPOT)
+        Execution.objects.standing()
+        .exclude(account__group__profile=Profile.SPOT)
         .annotate(positioned=Sum("position_fills__qty"))
         .filter(
             Q(positioned=None)
@@ -173,6 +184,9 @@ def _positions() -> Iterator[str]:
     )
     for execution in astray:
         yield f"execution {execution.pk}: {execution.qty} executed, positions took {execution.positioned}"
+    busted = PositionFill.objects.filter(execution__busted__isnull=False).values("execution_id")
+    for row in busted.annotate(left=Sum("qty")).exclude(left=0):
+        yield f"execution {row['execution_id']}: busted, but positions keep {row['left']} of it"
 
 
 def _charges() -> Iterator[str]:
@@ -242,11 +256,29 @@ def _settlements() -> Iterator[str]:
         f"exec-{pk}:commission": -commission
         for pk, commission in Execution.objects.exclude(commission=0).values_list("pk", "commission").iterator()
     }
-    results = PositionFill.objects.values("execution_id").annotate(total=Sum("realized_pl")).exclude(total=0)
-    expected |= {f"exec-{row['execution_id']}:pl": row["total"] for row in results.iterator()}
-    yield from _differences(expected, posted)
-    spot = Execution.objects.filter(account__group__profile=Profile.SPOT).values_list("pk", flat=True)
+    results = PositionFill.objects.filter(bust=None).values("execution_id")
+    sums = results.annotate(total=Sum("realized_pl")).exclude(total=0)
+    expected |= {f"exec-{row['execution_id']}:pl": row["total"] for row in sums.iterator()}
+    yield from _differences(expected | _given_back(), posted)
+    yield from _exchanges()
+
+
+def _given_back() -> dict[str, Decimal]:
+    """What busts have to post: the commission of what they took back, and what they changed of every result."""
+    busted = BustedExecution.objects.select_related("execution").exclude(execution__commission=0)
+    due = {f"bust-{each.bust_id}:exec-{each.execution_id}:commission": each.execution.commission for each in busted}
+    changes = PositionFill.objects.exclude(bust=None).values("bust_id", "execution_id")
+    for row in changes.annotate(total=Sum("realized_pl")).exclude(total=0):
+        due[f"bust-{row['bust_id']}:exec-{row['execution_id']}:pl"] = row["total"]
+    return due
+
+
+def _exchanges() -> Iterator[str]:
+    """Every spot execution exchanged its assets, and a busted one has exchanged them back."""
+    spot = Execution.objects.filter(account__group__profile=Profile.SPOT)
+    due = {f"exec-{pk}:exchange" for pk in spot.values_list("pk", flat=True)}
+    busted = BustedExecution.objects.filter(execution__in=spot).values_list("bust_id", "execution_id")
+    due |= {f"bust-{bust}:exec-{pk}:exchange" for bust, pk in busted}
     exchanged = set(Transfer.objects.filter(kind=TransferKind.EXCHANGE).values_list("reference", flat=True))
-    for pk in spot.iterator():
-        if f"exec-{pk}:exchange" not in exchanged:
-            yield f"execution {pk}: its exchange of assets is not posted"
+    for reference in sorted(due - exchanged):
+        yield f"{reference}: the exchange of assets is not posted"

@@ -213,19 +213,34 @@ def settle(booking: Booking, order: Order) -> list[Order]:
 
     The order is saved. Whatever books fills or ends orders calls this, once for each order and before the commit.
     """
-    live = list(
-        booking.account.orders.live()
-        .brackets()
-        .filter(instrument=order.instrument)
-        .select_related("instrument", "held_currency", "closes")
-        .order_by("pk")
-    )
+    live = _live(booking, order.instrument)
     if not live and not order.role:
         return []
     touched = _follow_order(booking, order, live)
     if order.role:
         touched += _follow_partner(booking, order, live)
     return touched + _follow_positions(booking, live)
+
+
+def follow_positions(booking: Booking, instrument: Instrument) -> list[Order]:
+    """After positions were booked anew: every bracket of theirs has their quantity, or ends (BRK-16, BRK-18)."""
+    return _follow_positions(booking, _live(booking, instrument))
+
+
+def release(booking: Booking, order: Order) -> list[Order]:
+    """End the brackets that are the order's own, because what they were to sell was taken back."""
+    return _end_all(booking, relatives.tied_to(order) + _left_of(order), Reason.NOTHING_TO_PROTECT)
+
+
+def _left_of(order: Order) -> list[Order]:
+    """Spot brackets that went on when their order ended (BRK-13)."""
+    left = order.brackets.live().filter(parent_type="")
+    return list(left.select_related("instrument", "held_currency").order_by("pk"))
+
+
+def _live(booking: Booking, instrument: Instrument) -> list[Order]:
+    live = booking.account.orders.live().brackets().filter(instrument=instrument)
+    return list(live.select_related("instrument", "held_currency", "closes").order_by("pk"))
 
 
 def _follow_order(booking: Booking, order: Order, live: list[Order]) -> list[Order]:

@@ -77,6 +77,7 @@ class EventKind(models.TextChoices):
     CANCEL_ASKED = "cancel_asked", _("Cancel asked of the venue")
     CHANGE_ASKED = "change_asked", _("Change asked of the venue")
     REFUSED = "refused", _("Refused by the venue")
+    BUSTED = "busted", _("Fill taken back or corrected")
 
 
 class DecisionKind(models.TextChoices):
@@ -112,3 +113,15 @@ class Weekday(models.IntegerChoices):
     WEDNESDAY = 2, _("Wednesday")
     THURSDAY = 3, _("Thursday")
     FRIDAY = 4, _("Friday")
+
+
+class BustState(models.TextChoices):
+    REQUESTED = "requested", _("Waits for approval")
+    APPROVED = "approved", _("Approved")
+    REJECTED = "rejected", _("Rejected")
+    CANCELLED = "cancelled", _("Withdrawn")
+
+
+BUST_TRANSITIONS: dict[BustState, tuple[BustState, ...]] = {
+    BustState.REQUESTED: (BustState.APPROVED, BustState.CANCELLED, BustState.REJECTED),
+}

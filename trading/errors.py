@@ -116,6 +116,7 @@ class Reason(models.TextChoices):
     VENUE_CANCELLED = "venue_cancelled", _("Cancelled by the market. %(text)s")
     VENUE_REJECTED = "venue_rejected", _("Rejected by the market. %(text)s")
     VENUE_UNKNOWN = "venue_unknown", _("The order did not reach the market.")
+    FILL_BUSTED = "fill_busted", _("A fill at a wrong price was taken back or corrected.")
     # previews
     CONFIRM_UNKNOWN = "confirm_unknown", _("This confirmation is unknown or too old. Please check the order again.")
     CONFIRM_USED = "confirm_used", _("This confirmation was used already. Please check the order again.")
@@ -149,6 +150,10 @@ class OrderRejected(Exception):
 
     def __str__(self) -> str:
         return sentence(self.reason, self.details)
+
+
+class BustRefused(Exception):
+    """A bust or the decision on it is refused, and nothing was stored. The text is a sentence for staff."""
 
 
 def final_reason(status: str) -> Reason:

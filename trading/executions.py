@@ -90,19 +90,34 @@ def _create(booking: Booking, order: Order, fill: Fill, commission: Decimal, cur
 def _book_spot(booking: Booking, order: Order, fill: Fill, released: Decimal) -> Execution:
     """Exchange one asset for the other and take the commission in one of them."""
     account, instrument, side = booking.account, order.instrument, Side(order.side)
-    units = Currency.objects.in_bulk([instrument.base_currency, instrument.quote_currency])
-    cost = units[instrument.quote_currency].round(risk.turnover(fill.qty, fill.price, instrument.contract_size))
-    exchanged = {instrument.base_currency: side.sign * fill.qty, instrument.quote_currency: -side.sign * cost}
-    fee, fee_currency = margin.spot_fee(booking.conditions, instrument, side, fill.qty, fill.price)
-    fee = units[fee_currency].round(fee, ROUND_UP)
-
-    _check_affordable(account, exchanged, {fee_currency: fee}, {order.held_currency_id: released})
+    brought = exchanged(instrument, side, fill.qty, fill.price)
+    fee, fee_currency = _spot_fee(booking.conditions, instrument, side, fill)
+    _check_affordable(account, brought, {fee_currency: fee}, {order.held_currency_id: released})
     execution = _create(booking, order, fill, fee, fee_currency)
     ledger.reserve(account, order.held_currency_id, -released)
     # The fee may come out of what the exchange brings, so that comes first.
-    ledger.credit(TransferKind.EXCHANGE, f"exec-{execution.pk}:exchange", account, exchanged, LedgerKind.HOUSE_TRADING)
-    _charge(account, execution)
+    ledger.credit(TransferKind.EXCHANGE, f"exec-{execution.pk}:exchange", account, brought, LedgerKind.HOUSE_TRADING)
+    charge(account, execution)
     return execution
+
+
+def exchanged(instrument: Instrument, side: Side, qty: Decimal, price: Decimal) -> dict[str, Decimal]:
+    """What a spot fill brings the client of each asset, below zero what it takes."""
+    unit = Currency.objects.get(pk=instrument.quote_currency)
+    cost = unit.round(risk.turnover(qty, price, instrument.contract_size))
+    return {instrument.base_currency: side.sign * qty, instrument.quote_currency: -side.sign * cost}
+
+
+def _spot_fee(conditions: TradingConditions, instrument: Instrument, side: Side, fill: Fill) -> tuple[Decimal, str]:
+    fee, currency = margin.spot_fee(conditions, instrument, side, fill.qty, fill.price)
+    return Currency.objects.get(pk=currency).round(fee, ROUND_UP), currency
+
+
+def fee(booking: Booking, instrument: Instrument, side: Side, fill: Fill) -> tuple[Decimal, str]:
+    """The commission of a fill, rounded up, and its currency."""
+    if booking.account.profile.has_positions:
+        return commission(booking, instrument, fill), booking.account.currency_id
+    return _spot_fee(booking.conditions, instrument, side, fill)
 
 
 def _check_affordable(account: Account, *changes: dict[str, Decimal]) -> None:
@@ -119,7 +134,8 @@ def _check_affordable(account: Account, *changes: dict[str, Decimal]) -> None:
         raise OrderRejected(Reason.HELD_TOO_SMALL)
 
 
-def _charge(account: Account, execution: Execution) -> None:
+def charge(account: Account, execution: Execution) -> None:
+    """Take the execution's commission."""
     if execution.commission:
         ledger.credit(
             TransferKind.COMMISSION,
@@ -151,7 +167,7 @@ def _book_position(booking: Booking, order: Order, fill: Fill, released: Decimal
         _close(booking, execution, target, closing)
     if opening:
         _open(booking, execution, order, None if closing else target, opening, needed)
-    _charge(account, execution)
+    charge(account, execution)
     return execution
 
 

@@ -18,8 +18,10 @@ from backoffice.triggers import append_only
 from marketdata.models import Instrument
 from trading import alarms as _alarms  # noqa: F401 (Django finds an app's models from here)
 from trading import states
+from trading.bust_models import Bust, BustedExecution
 from trading.choices import BracketRole, DurationType, EventKind, OrderType, ParentType, RequestKind, Side
 from trading.errors import Reason, as_texts
+from trading.leases import EngineLease, EngineProcess
 from trading.records import Charge, MarginChange, MarginDecision
 from trading.states import TRANSITIONS, OrderStatus
 from trading.terms import ChargeSchedule, FundingRate, Leverage, MarginTier, SwapTerms
@@ -31,8 +33,12 @@ if TYPE_CHECKING:
 
 
 __all__ = [
+    "Bust",
+    "BustedExecution",
     "Charge",
     "ChargeSchedule",
+    "EngineLease",
+    "EngineProcess",
     "Execution",
     "FundingRate",
     "GroupInstrument",
@@ -384,8 +390,18 @@ class OrderEvent(models.Model):
         return f"{self.order_id} {self.kind}"
 
 
+class ExecutionQuerySet(models.QuerySet["Execution"]):
+    def standing(self) -> ExecutionQuerySet:
+        """Those that count in the books: not busted."""
+        return self.filter(busted=None)
+
+    def counted(self) -> ExecutionQuerySet:
+        """Those that make an order's filled quantity: what was only taken back was filled all the same (ORD-2)."""
+        return self.filter(busted__replacement=None)
+
+
 class Execution(models.Model):
-    """A fill, once per venue's execution id. Never changed."""
+    """A fill, once per venue's execution id. Never changed: one that was wrong is busted by a row of its own."""
 
     order = models.ForeignKey(Order, models.PROTECT, related_name="executions", verbose_name=_("order"))
     account = models.ForeignKey(Account, models.PROTECT, related_name="executions", verbose_name=_("account"))
@@ -399,6 +415,8 @@ class Execution(models.Model):
     venue_exec_id = models.CharField(_("venue's execution id"), max_length=64)
     at = models.DateTimeField(_("at"), db_default=Now())
 
+    objects = ExecutionQuerySet.as_manager()
+
     class Meta:
         verbose_name = _("execution")
         verbose_name_plural = _("executions")
@@ -407,7 +425,10 @@ class Execution(models.Model):
             models.UniqueConstraint(fields=["venue", "venue_exec_id"], name="one_execution_a_venue_id"),
             models.CheckConstraint(condition=Q(qty__gt=0, price__gt=0, commission__gte=0), name="execution_positive"),
         ]
-        indexes = [models.Index(fields=["account", "instrument", "-id"])]
+        indexes = [
+            models.Index(fields=["account", "instrument", "-id"]),
+            models.Index(fields=["instrument", "at"]),  # charts, and the fills of a bad interval
+        ]
         triggers = append_only("execution")
 
     def __str__(self) -> str:
@@ -453,6 +474,7 @@ class Position(models.Model):
     class Meta:
         verbose_name = _("position")
         verbose_name_plural = _("positions")
+        permissions = [("close_position", "Can close positions of clients")]
         ordering = ["-id"]
         constraints = [
             models.UniqueConstraint(
@@ -479,11 +501,18 @@ class Position(models.Model):
         return self.qty * Side(self.side).sign
 
 
+class PositionFillQuerySet(models.QuerySet["PositionFill"]):
+    def standing(self) -> PositionFillQuerySet:
+        """Without those that a bust reversed, and without the reversals."""
+        return self.filter(reverses=None, reversal=None)
+
+
 class PositionFill(models.Model):
     """The part of an execution that made a position larger or smaller. Never changed.
 
     A fill that turns a net position has two: one closes, one opens. `qty` is signed, buys > 0, so that a position's
-    quantity is the sum of its fills. `realized_pl` is in the account's currency, by way of `conversion_rate`.
+    quantity is the sum of its fills. `realized_pl` is in the account's currency, by way of `conversion_rate`. A bust
+    adds the opposite (`reverses`) of every fill that it undoes, and fills anew where later ones turn out otherwise.
     """
 
     execution = models.ForeignKey(Execution, models.PROTECT, related_name="position_fills", verbose_name=_("execution"))
@@ -493,13 +522,31 @@ class PositionFill(models.Model):
     margin = NumericField(_("margin"), help_text=_("Taken by opening, given back by closing (negative)."))
     realized_pl = NumericField(_("realized P/L"), default=Decimal(0))
     conversion_rate = NumericField(_("conversion rate"))
+    bust = models.ForeignKey(
+        Bust,
+        models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="fills",
+        verbose_name=_("written by bust"),
+    )
+    reverses = models.OneToOneField(
+        "self", models.PROTECT, null=True, blank=True, related_name="reversal", verbose_name=_("reverses")
+    )
+
+    objects = PositionFillQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("position fill")
         verbose_name_plural = _("position fills")
         ordering = ["id"]
         constraints = [
-            models.UniqueConstraint(fields=["execution", "position"], name="one_fill_a_position"),
+            models.UniqueConstraint(
+                fields=["execution", "position", "bust"],
+                condition=Q(reverses=None),
+                nulls_distinct=False,
+                name="one_fill_a_position",
+            ),
             models.CheckConstraint(condition=~Q(qty=0), name="position_fill_not_zero"),
         ]
         triggers = append_only("position_fill")

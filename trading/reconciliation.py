@@ -109,7 +109,7 @@ def _extent() -> _Extent:
 
 def _fills(extent: _Extent) -> Iterator[Finding]:
     """An order's filled quantity is the sum of its executions."""
-    executed = _sum(Execution.objects.filter(order=OuterRef("pk")), "order", "qty")
+    executed = _sum(Execution.objects.counted().filter(order=OuterRef("pk")), "order", "qty")
     orders = Order.objects.filter(pk__in=extent.orders).annotate(made=executed).exclude(made=F("filled_qty"))
     for order in orders:
         details = {"order": order.filled_qty, "executions": order.made}

@@ -38,10 +38,13 @@ class Move:
 def trigger(touched: Mapping[int, Touch]) -> list[tuple[int, int]]:
     """Queue the working orders whose prices were reached, each with the book that reached it.
 
-    Returns (order id, account id) of those queued; one that has ended or is queued already is passed over. Locks orders
-    only, in the order everybody locks them.
+    Returns (order id, account id) of those queued; one that has ended or is queued already is passed over. What clients
+    see changes only where a trailing stop moves: those accounts are locked first.
     """
     now = timezone.now()
+    moving = Order.objects.filter(pk__in=[pk for pk, touch in touched.items() if touch.stop_price is not None])
+    for account_id in sorted(set(moving.values_list("account_id", flat=True))):
+        Account.objects.changing(account_id)
     found = list(
         Order.objects.locked().filter(pk__in=touched, status=OrderStatus.WORKING, queued=False).select_related(None)
     )

@@ -7,14 +7,14 @@ from decimal import Decimal
 from typing import Any
 
 from django.conf import settings
-from django.db.models import QuerySet
+from django.db.models import Prefetch, QuerySet
 from django.utils import timezone
 
 from accounts import statements
 from accounts.models import Account
 from marketdata.models import Instrument
 from trading import exposure, valuation
-from trading.models import Order, Position
+from trading.models import Execution, Order, Position
 from trading.prices import Prices
 from trading.sessions_of import LONGEST_CLOSURE_DAYS, ROUND_THE_CLOCK, session_start
 from tvapi import account_manager, wire
@@ -44,6 +44,11 @@ def state(account: Account) -> dict[str, Any]:
     }
 
 
+def standing_executions() -> Prefetch[str]:
+    """What `wire.order` takes the commission of an order from: a busted execution costs none."""
+    return Prefetch("executions", Execution.objects.standing())
+
+
 def _of_session(account: Account) -> list[Order]:
     """What `/orders` shows: what is live, and what became final in the current session of its market (ORD-4 … ORD-6).
 
@@ -56,7 +61,7 @@ def _of_session(account: Account) -> list[Order]:
     for instrument in Instrument.objects.filter(pk__in=ended):
         starts[instrument.pk] = session_start(instrument, now)
     earliest = min([*starts.values(), now - ROUND_THE_CLOCK])
-    found = account.orders.of_session(earliest).select_related("instrument").prefetch_related("executions")
+    found = account.orders.of_session(earliest).select_related("instrument").prefetch_related(standing_executions())
     return [
         each
         for each in found.order_by("-pk")

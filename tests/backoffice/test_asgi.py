@@ -13,6 +13,8 @@ from django.conf import settings
 
 from backoffice.processes import LOOPBACK, Program, free_port, port_is_free, spawn, stop, wait_until
 
+pytestmark = pytest.mark.proof
+
 
 @pytest.fixture
 def port() -> int:

@@ -10,6 +10,8 @@ from django.conf import settings
 
 from backoffice.processes import free_port
 
+pytestmark = pytest.mark.proof
+
 UNSET = {"DATABASE_URL": "", "REDIS_URL": ""}
 
 

@@ -4,7 +4,13 @@ import os
 import subprocess
 import sys
 
+import pytest
+import yaml
 from django.conf import settings
+
+from backoffice.health import PARTS
+
+pytestmark = pytest.mark.proof
 
 PRODUCTION = {
     "ENVIRONMENT": "production",
@@ -57,3 +63,10 @@ def test_what_protects_is_on_in_production() -> None:
     )
     result = _manage("shell", "-v", "0", "-c", code)
     assert result.stdout == "63072000 True True ['broker.example.com'] True __Host-session 1800 600 False\n"
+
+
+def test_the_compose_file_runs_every_part_that_health_asks_for() -> None:
+    services = yaml.safe_load((settings.BASE_DIR / "compose.yaml").read_text())["services"]
+    assert {*PARTS, "web", "beat", "postgres", "redis", "migrate"} <= set(services)
+    for name in ("beat", "stream"):
+        assert services[name]["environment"]["PART"] == name

@@ -18,10 +18,13 @@ from redis.retry import Retry
 from backoffice import embedded
 from backoffice.processes import PORTS, Program, spawn, stop, wait_until
 
+pytestmark = pytest.mark.proof
+
 PATIENCE_SECONDS = 60.0  # only what hangs takes longer
 PARENT = """
 import pathlib, sys, time
 from backoffice import embedded
+
 with embedded.running(pathlib.Path(sys.argv[1])):
     print("running", flush=True)
     time.sleep(600)

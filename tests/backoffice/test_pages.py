@@ -13,10 +13,14 @@ from backoffice.operations import cash
 from backoffice.operations.choices import CashKind
 from backoffice.operations.models import Attachment, Job
 from backoffice.pages import registry
+from backoffice.support.models import Look
+from marketdata.models import MappingRelease
 from tests import factories
 from tests.backoffice.test_admin import browser
+from tests.trading import desk
+from trading import busts
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.proof, pytest.mark.django_db]
 
 A, O, D, S, C = Role.ADMINISTRATOR, Role.OPERATIONS, Role.DEALING, Role.SUPPORT, Role.COMPLIANCE  # noqa: E741
 EVERYBODY = {A, O, D, S, C}
@@ -27,10 +31,17 @@ MAY_OPEN: dict[str, set[Role]] = {
     "attachment": {A, O, C},
     "bulk_export": EVERYBODY,
     "bulk_import": {A, O},
+    "bust_approve": {A, D},
+    "bust_execution": {A, D},
+    "bust_new": {A, D},
+    "bust_reject": {A, D},
+    "bust_withdraw": {A, D},
     "cash_approve": {A, O},
     "cash_cancel": {A, O},
     "cash_new": {A, O},
     "cash_reject": {A, O},
+    "chart": EVERYBODY,
+    "chart_data": EVERYBODY,
     "client_document": {A, O},
     "client_kyc": {A, O},
     "client_note": {A, O, S},
@@ -42,13 +53,29 @@ MAY_OPEN: dict[str, set[Role]] = {
     "conditions_roll_back": {A, O},
     "conditions_withdraw": {A, O},
     "day_end_run": {A, O},
+    "desk_exposure": EVERYBODY,
+    "desk_margin": EVERYBODY,
+    "desk_orders": EVERYBODY,
+    "desk_prices": EVERYBODY,
     "job": EVERYBODY,
     "job_apply": {A, O},
     "job_cancel": EVERYBODY,
     "job_result": EVERYBODY,
+    "mapping_difference": EVERYBODY,
+    "mapping_export": EVERYBODY,
+    "mapping_import": {A, S},
+    "mapping_publish": {A, S},
+    "mapping_roll_back": {A, S},
+    "mapping_suggest": {A, S},
+    "lens": {A, O, D, S},
+    "lens_account": {A, O, D, S},
+    "lens_look": {A, O, D, S},
+    "position_close": {A, D},
+    "stop": {A, D},
     "trial_balance": EVERYBODY,
 }
-POST_ONLY = {"job_apply", "job_cancel"}
+POST_ONLY = {"job_apply", "job_cancel", "mapping_suggest"}
+OTHERS = {"lens_look"}  # somebody else's look: one is asked for one's own reason
 
 
 @pytest.fixture
@@ -59,17 +86,43 @@ def addresses() -> dict[str, str]:
     asked = cash.ask(cash.Wish(CashKind.DEPOSIT, account.pk, "USD", Decimal(1), "x", "k"), by=maker)
     paper = Attachment.keep("x.txt", "text/plain", b"x", by=maker)
     job = Job.objects.create(kind="dry run", title="A job", by=maker, result=paper, state="finished")
+    look = Look.objects.create(by=maker, account=account, locale="en", reason="x")
     version = account.group.conditions_at().pk
-    keys: dict[str, list[int]] = {
+    factories.quote("EURUSD", "1.10000", "1.10010")
+    execution = desk.fill(account, "buy", "1000").executions.get()
+    wish = busts.Wish(execution.instrument, (execution.pk,), "x", "k")
+    factories.mapping("AAPL", "NASDAQ:AAPL")
+    factories.mapping("MSFT", "NASDAQ:MSFT", is_published=False)
+    keys: dict[str, list[Any]] = {
+        "bust": [busts.ask(wish, by=maker).pk],
+        "bust_execution": [execution.pk],
+        "chart": [execution.instrument_id],
+        "position": [account.positions.get().pk],
         "account": [account.pk],
         "client": [account.client_id],
         "cash": [asked.pk],
         "attachment": [paper.pk],
         "job": [job.pk],
         "conditions": [version],
+        "lens_account": [account.pk],
+        "lens_look": [look.pk],
         "conditions_draft": [account.group_id],
+        "mapping": [MappingRelease.objects.get().pk],
+        "mapping_export": ["csv"],
+        "stop": ["account", account.pk],
     }
-    without = {"cash_new", "bulk_export", "bulk_import", "conditions_explain", "trial_balance", "day_end_run"}
+    without = {
+        "bust_new",
+        "cash_new",
+        "bulk_export",
+        "bulk_import",
+        "conditions_explain",
+        "mapping_import",
+        "mapping_publish",
+        "mapping_suggest",
+        "trial_balance",
+        "day_end_run",
+    }
     return {
         name: reverse(f"page:{name}", args=() if name in without else keys.get(name, keys.get(name.split("_")[0])))
         for name in registry
@@ -85,8 +138,8 @@ def test_pages_open_to_the_roles_of_the_table(role: Role, addresses: dict[str, s
     visitor = browser(role)
     for name, address in addresses.items():
         wanted = 200 if role in MAY_OPEN[name] else 403
-        if name in POST_ONLY and wanted == 200:
-            wanted = 405
+        if wanted == 200:
+            wanted = 405 if name in POST_ONLY else 302 if name in OTHERS else 200
         assert visitor.get(address).status_code == wanted, name
         if wanted == 403:
             assert visitor.post(address, {"confirmed": "yes", "_reason": "x"}).status_code == 403, name

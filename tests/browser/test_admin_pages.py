@@ -12,7 +12,7 @@ from tests import factories
 from tests.trading import desk
 from trading.models import Order
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.proof, pytest.mark.django_db(transaction=True)]
 
 PASSWORD = "a-password-of-tests"
 LISTS = {

@@ -12,7 +12,7 @@ from accounts.models import Account
 from accounts.oauth_models import OAuthClient
 from tests import factories
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.xdist_group("browser")]
+pytestmark = [pytest.mark.proof, pytest.mark.django_db(transaction=True), pytest.mark.xdist_group("browser")]
 
 PASSWORD = "a-password-of-tests"
 SECRET = "a-secret-of-the-tests-only"

@@ -18,7 +18,7 @@ from tests import factories
 from tests.browser.test_admin_pages import PASSWORD, is_as_wide_as_the_screen, log_in
 from trading.models import GroupInstrument
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.xdist_group("browser")]
+pytestmark = [pytest.mark.proof, pytest.mark.django_db(transaction=True), pytest.mark.xdist_group("browser")]
 
 
 @pytest.fixture(autouse=True)

@@ -153,6 +153,7 @@ def test_two_comparisons_at_once_raise_one_alarm(account: Account) -> None:
     orders.cancel(account.pk, order.pk)
 
 
+@pytest.mark.proof
 def test_a_killed_process_is_followed_by_another_and_nothing_is_lost(account: Account, acceptor: Acceptor) -> None:
     session = desk_of_venues.session(acceptor.port)
     with running("manage.py", "run_fix") as first:

@@ -14,6 +14,8 @@ from tests.conformance.trading_faults import BRACKETS
 from tvapi.conformance.framework import CHECKS, Half, Options, Status
 from tvapi.conformance.runner import Document, run
 
+pytestmark = pytest.mark.proof
+
 QUICK = Options(token=TOKEN, data_token=TOKEN, stream_seconds=1, quiet_seconds=0.2, keep_seconds=1.0, fill_seconds=2.0)
 FAULTS = by_name(DATA_OF_BROKER, BRACKETS)
 # The broker in memory has no stream of prices.

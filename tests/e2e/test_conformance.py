@@ -20,6 +20,8 @@ from tvapi.conformance.client import Client
 from tvapi.conformance.framework import Half, Options, Status
 from tvapi.conformance.runner import Document, run
 
+pytestmark = pytest.mark.proof
+
 FAULTS = by_name(DATA, TRADING, (CELLS,))
 SIDE_BY_SIDE = 8
 READ_ONLY = "FX-NET"  # for faults that are seen without trading

@@ -3,8 +3,12 @@
 import json
 import urllib.request
 
+import pytest
+
 from tests.demo import Demo
 from tests.e2e import acceptance
+
+pytestmark = pytest.mark.proof
 
 
 def test_a_client_logs_in_trades_on_every_account_and_finds_its_money(demo: Demo) -> None:

@@ -14,6 +14,8 @@ from django.conf import settings
 from backoffice.processes import wait_until
 from tests.demo import PATIENCE_SECONDS, Demo
 
+pytestmark = pytest.mark.proof
+
 PARTS = ("--port {port} ", "--port {stream_port} ", "backoffice worker", "backoffice beat", "run_feed", "run_engine")
 
 

@@ -127,6 +127,7 @@ def test_a_group_must_be_one_that_tradingview_takes(tmp_path: Path) -> None:
     assert not Instrument.objects.exists()
 
 
+@pytest.mark.proof
 def test_ten_thousand_real_symbols(market_data: Path) -> None:
     path = market_data / "symbol-properties.csv"
     args = ("--group", "demo_many", "--exchange", "demo", "--limit", "10000")

@@ -13,11 +13,12 @@ from marketdata.models import Instrument, LogPosition
 from marketdata.quotes import Quote
 from tests import factories
 from tests.trading import desk
-from trading import dispatch, orders, tasks, venue
+from trading import dispatch, orders, tasks, triggers, venue
 from trading.choices import OrderType, Side
 from trading.engine import Engine
 from trading.models import Order
 from trading.states import OrderStatus
+from trading.triggers import Touch
 from trading.venue import is_marketable, is_reached
 from trading.watch import Watch
 
@@ -194,6 +195,19 @@ def test_a_stop_that_moved_in_the_same_batch_is_reached_where_it_moved_to(accoun
     desk.drain(account)
     stop_loss = order.brackets.get()
     assert (stop_loss.stop_price, stop_loss.avg_price) == (D("1.1"), D("1.0998"))
+
+
+def test_an_account_changes_where_its_trailing_stop_moves_and_not_where_an_order_is_only_queued(
+    account: Account,
+) -> None:
+    moving = desk.fill(account, "buy", "10000", trail="50").brackets.get()
+    resting = desk.place(account, "buy", "10000", limit="1.08")
+    quote, version = desk.quote_at("EURUSD", "1.0700"), Account.objects.get(pk=account.pk).version
+    triggers.trigger({resting.pk: Touch(quote)})
+    assert Account.objects.get(pk=account.pk).version == version
+    triggers.trigger({moving.pk: Touch(quote, stop_price=D("1.1"))})
+    assert Order.objects.get(pk=moving.pk).stop_price == D("1.1")
+    assert Account.objects.get(pk=account.pk).version == version + 1
 
 
 def test_of_a_pair_the_one_reached_first_is_executed(account: Account, engine: Engine) -> None:

@@ -22,7 +22,7 @@ from tests.trading import desk
 from tests.tvapi.contract import TradingView, refused
 from tvapi import urls
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.proof, pytest.mark.django_db]
 
 ORDER = "instrument=EURUSD&side=buy&type=market&qty=1000&durationType=gtc"
 METHODS = ("GET", "POST", "PUT", "DELETE")

@@ -98,7 +98,7 @@ class OrdersHistoryView(WireView):
     def get(self, request: Request, account_id: str) -> Response:
         account = self.account(account_id)
         most = self.read_query(forms.LatestQuery).get("maxCount")
-        final = account.orders.final().select_related("instrument").prefetch_related("executions")
+        final = account.orders.final().select_related("instrument").prefetch_related(snapshots.standing_executions())
         return ok([wire.order(order) for order in final.order_by("-final_at", "-pk")[:most]])
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from django.db.models import Prefetch
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from trading import positions, tradables
 from trading.choices import Side
 from trading.errors import OrderRejected, Reason
+from trading.models import PositionFill
 from tvapi import forms, snapshots, wire
 from tvapi.views.base import WireView, ok, row_id
 from tvapi.views.orders import accepted, request_id
@@ -38,7 +40,10 @@ class PositionView(WireView):
 
 
 class ExecutionsView(WireView):
-    """Fills of one instrument for the chart, the latest first (POS-8); of one no longer offered too."""
+    """Fills of one instrument for the chart, the latest first (POS-8); of one no longer offered too.
+
+    A fill that was taken back is not among them, a corrected one is there as it was booked again.
+    """
 
     def get(self, request: Request, account_id: str) -> Response:
         account = self.account(account_id)
@@ -46,8 +51,12 @@ class ExecutionsView(WireView):
         fills = account.executions.filter(instrument__symbol=query["instrument"])
         if not fills.exists():
             tradables.find(account, query["instrument"])
-        shown = fills.select_related("instrument").prefetch_related("position_fills").order_by("-pk")
+        shown = fills.standing().select_related("instrument").prefetch_related(standing_fills()).order_by("-pk")
         return ok([wire.execution(execution) for execution in shown[: query.get("maxCount")]])
+
+
+def standing_fills() -> Prefetch[str]:
+    return Prefetch("position_fills", PositionFill.objects.standing())
 
 
 def _position_id(text: str) -> int:
