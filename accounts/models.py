@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from decimal import ROUND_HALF_UP, Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import pgtrigger
 from django.contrib.auth.models import AbstractUser
@@ -34,6 +35,8 @@ from backoffice.triggers import append_only, versioned
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
+
+M = TypeVar("M", bound=models.Model)
 
 ACCOUNT_NUMBER_PATTERN = r"^[A-Z0-9-]{1,32}$"
 
@@ -353,6 +356,13 @@ class Terms(models.Model):
         return str(self.version)
 
 
+def _from_json(model: type[M], row: str, db: str) -> M:
+    """A row that came as JSON; of columns that JSON has as they are: texts and whole numbers."""
+    values = json.loads(row)
+    names = [field.attname for field in model._meta.concrete_fields]
+    return model.from_db(db, names, [values[name] for name in names])
+
+
 class AccountQuerySet(models.QuerySet["Account"]):
     def of_user(self, user: User) -> AccountQuerySet:
         """What this login may see and trade; nobody else's (ACC-3). A data server has no accounts."""
@@ -364,11 +374,19 @@ class AccountQuerySet(models.QuerySet["Account"]):
         """Lock the account for a change and raise its version, in one statement; its fence follows before the commit.
 
         Every writer takes accounts first (by id), then orders, then positions; so none can deadlock. Raises
-        `Account.DoesNotExist`. Needs a transaction.
+        `Account.DoesNotExist`. Needs a transaction. Group and currency come with the account.
         """
-        table = self.model._meta.db_table
-        rows = self.raw(f"UPDATE {table} SET version = version + 1 WHERE id = %s RETURNING *", [pk])  # noqa: S608
+        rows = self.raw(
+            f"UPDATE {self.model._meta.db_table} AS account SET version = account.version + 1"  # noqa: S608
+            f" FROM {AccountGroup._meta.db_table} AS of_group, {Currency._meta.db_table} AS of_currency"
+            " WHERE account.id = %s AND of_group.id = account.group_id AND of_currency.code = account.currency_id"
+            " RETURNING account.*, to_jsonb(of_group) AS group_row, to_jsonb(of_currency) AS currency_row",
+            [pk],
+        )
         for account in rows:
+            joined = vars(account)
+            account.group = _from_json(AccountGroup, joined.pop("group_row"), self.db)
+            account.currency = _from_json(Currency, joined.pop("currency_row"), self.db)
             fence.before_commit(account.pk, account.version, using=self.db)
             return account
         raise self.model.DoesNotExist
@@ -471,6 +489,17 @@ class LedgerAccount(models.Model):
         return f"{self.account or self.get_kind_display()} {self.currency_id}"
 
 
+class TransferQuerySet(models.QuerySet["Transfer"]):
+    def once(self, kind: TransferKind, reference: str, by: User | None) -> Transfer | None:
+        """A new transfer; None when there is one of this reference. In one statement, which leaves no savepoint."""
+        made = self.raw(
+            f"INSERT INTO {self.model._meta.db_table} (kind, reference, by_id) VALUES (%s, %s, %s)"  # noqa: S608
+            " ON CONFLICT (reference) DO NOTHING RETURNING *",
+            [kind, reference, by and by.pk],
+        )
+        return next(iter(made), None)
+
+
 class Transfer(models.Model):
     """One movement of money: postings that sum to zero in every currency. `reference` names its one cause."""
 
@@ -478,6 +507,8 @@ class Transfer(models.Model):
     reference = models.CharField(_("reference"), max_length=128, unique=True)
     by = models.ForeignKey(User, models.PROTECT, null=True, blank=True, related_name="+", verbose_name=_("by"))
     created_at = models.DateTimeField(_("created"), db_default=Now(), db_index=True)
+
+    objects = TransferQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("transfer")
