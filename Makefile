@@ -5,7 +5,7 @@ STAMP := .venv/.synced
 WORKERS := 3
 UV = $(or $(shell command -v uv 2>/dev/null),.tools/bin/uv)
 
-.PHONY: demo test proofs fuzz lint format bench stale messages clean help
+.PHONY: demo test soak chaos session proofs fuzz lint format bench stale messages clean help
 .DEFAULT_GOAL := help
 
 demo: $(STAMP) ## start everything: servers, demo data, web, stream, worker, beat, feed, engine (HTTP_PORT, DEMO_DIR)
@@ -17,8 +17,18 @@ test: $(STAMP) ## run the tests on servers of their own (ARGS='-k name' to choos
 proofs: $(STAMP) ## run the long tests: whole demos, browsers, every page for every role, every fault, kills
 	@$(BIN)/python -m pytest -n $(WORKERS) -m proof $(ARGS)
 
+soak: $(STAMP) ## drive accounts of all kinds through 1,000,000 random steps (STEPS, SEED to choose)
+	@MACHINE_STEPS=$(or $(STEPS),1000000) MACHINE_SEED=$(SEED) \
+		$(BIN)/python -m pytest -q -n $(WORKERS) tests/trading/test_machine.py
+
+chaos: $(STAMP) ## kill a demo's processes at random while clients trade (CHAOS_SECONDS, CHAOS_SEED to choose)
+	@$(BIN)/python -m tests.e2e.chaos
+
+session: $(STAMP) ## poll during random trading, and be contradicted by no answer (SESSION_SECONDS, SESSION_URL to choose)
+	@$(BIN)/python -m tests.e2e.session
+
 fuzz: $(STAMP) ## send 50,000 requests made from openapi.yaml (FUZZ_REQUESTS, FUZZ_SEED to choose)
-	@FUZZ_REQUESTS=$(or $(FUZZ_REQUESTS),50000) $(BIN)/python -m pytest -q tests/tvapi/test_generated_requests.py
+	@FUZZ_REQUESTS=$(or $(FUZZ_REQUESTS),50000) $(BIN)/python -m pytest -q -s tests/tvapi/test_generated_requests.py
 
 lint: $(STAMP) ## check style, types, import directions, migrations
 	@$(BIN)/ruff check .
@@ -39,13 +49,13 @@ bench: $(STAMP) ## measure, and write docs/benchmarks.md (ARGS='--only poll --ro
 stale: $(STAMP) ## ask 100,000 times while accounts change and writers die: no answer may be older than the last commit
 	@$(BIN)/python manage.py bench --only stale
 
-messages: $(STAMP) ## collect the sentences to translate into locale/*/LC_MESSAGES/django.po (needs gettext)
-	@$(BIN)/python manage.py makemessages --all --no-location --ignore '.venv/*' --ignore '.tools/*'
+messages: $(STAMP) ## collect the sentences to translate: for traders into locale/, for staff into backoffice/locale/
+	@$(BIN)/python manage.py collect_messages
 
 clean: ## remove what `make demo` and the tools leave behind, the demo's data too
 	rm -rf .venv .demo static-root .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
-	find locale -name '*.mo' -delete
+	find locale backoffice/locale -name '*.mo' -delete
 
 help:
 	@awk -F ':[^#]*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile

@@ -357,10 +357,11 @@ class FirstConditionsInline(StackedInline):
 
 @admin.register(AccountGroup)
 class AccountGroupAdmin(StaffAdmin):
-    list_display = ("name", "profile", "account_count")
-    list_filter = ("profile",)
+    list_display = ("name", "profile", "account_count", "state")
+    list_filter = ("profile", "state")
     search_fields = ("name__icontains",)
-    fields = (("name", "profile"), "number_series")
+    fields = (("name", "profile"), ("number_series", "state"))
+    readonly_fields = ("state",)  # set on a page of its own, with a reason
     inlines: tuple[Any, ...] = (FirstConditionsInline,)
     change_form_outer_before_template = "accounts/group_actions.html"
     empty_text = _("There are no account groups yet. A group says how its accounts trade, so add one first.")

@@ -28,6 +28,8 @@ class Profile(models.TextChoices):
 
 
 class AccountState(models.TextChoices):
+    """Each is stricter than the one before it."""
+
     ACTIVE = "active", _("Active")
     CLOSE_ONLY = "close_only", _("Close only")
     NO_TRADING = "no_trading", _("No trading")

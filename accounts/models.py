@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from decimal import ROUND_HALF_UP, Decimal
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import pgtrigger
 from django.contrib.auth.models import AbstractUser
@@ -36,8 +35,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
 
-M = TypeVar("M", bound=models.Model)
-
+GROUP_STATES = [  # what dealing sets for a whole group
+    (state.value, state.label) for state in (AccountState.ACTIVE, AccountState.CLOSE_ONLY, AccountState.NO_TRADING)
+]
 ACCOUNT_NUMBER_PATTERN = r"^[A-Z0-9-]{1,32}$"
 
 
@@ -154,6 +154,9 @@ class AccountGroup(models.Model):
 
     name = models.CharField(_("name"), max_length=64, unique=True)
     profile = models.CharField(_("profile"), max_length=16, choices=Profile)
+    state = models.CharField(
+        _("state"), max_length=16, choices=GROUP_STATES, default=AccountState.ACTIVE, editable=False
+    )
     number_series = models.ForeignKey(
         "NumberSeries",
         models.PROTECT,
@@ -167,7 +170,13 @@ class AccountGroup(models.Model):
     class Meta:
         verbose_name = _("account group")
         verbose_name_plural = _("account groups")
+        permissions = [("stop_accountgroup", "Can stop trading and resume it")]
         ordering = ["name"]
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(state__in=[state for state, _name in GROUP_STATES]), name="group_state"
+            )
+        ]
 
     def __str__(self) -> str:
         return self.name
@@ -356,13 +365,6 @@ class Terms(models.Model):
         return str(self.version)
 
 
-def _from_json(model: type[M], row: str, db: str) -> M:
-    """A row that came as JSON; of columns that JSON has as they are: texts and whole numbers."""
-    values = json.loads(row)
-    names = [field.attname for field in model._meta.concrete_fields]
-    return model.from_db(db, names, [values[name] for name in names])
-
-
 class AccountQuerySet(models.QuerySet["Account"]):
     def of_user(self, user: User) -> AccountQuerySet:
         """What this login may see and trade; nobody else's (ACC-3). A data server has no accounts."""
@@ -374,19 +376,11 @@ class AccountQuerySet(models.QuerySet["Account"]):
         """Lock the account for a change and raise its version, in one statement; its fence follows before the commit.
 
         Every writer takes accounts first (by id), then orders, then positions; so none can deadlock. Raises
-        `Account.DoesNotExist`. Needs a transaction. Group and currency come with the account.
+        `Account.DoesNotExist`. Needs a transaction.
         """
-        rows = self.raw(
-            f"UPDATE {self.model._meta.db_table} AS account SET version = account.version + 1"  # noqa: S608
-            f" FROM {AccountGroup._meta.db_table} AS of_group, {Currency._meta.db_table} AS of_currency"
-            " WHERE account.id = %s AND of_group.id = account.group_id AND of_currency.code = account.currency_id"
-            " RETURNING account.*, to_jsonb(of_group) AS group_row, to_jsonb(of_currency) AS currency_row",
-            [pk],
-        )
+        table = self.model._meta.db_table
+        rows = self.raw(f"UPDATE {table} SET version = version + 1 WHERE id = %s RETURNING *", [pk])  # noqa: S608
         for account in rows:
-            joined = vars(account)
-            account.group = _from_json(AccountGroup, joined.pop("group_row"), self.db)
-            account.currency = _from_json(Currency, joined.pop("currency_row"), self.db)
             fence.before_commit(account.pk, account.version, using=self.db)
             return account
         raise self.model.DoesNotExist
@@ -426,6 +420,11 @@ class Account(models.Model):
     @property
     def profile(self) -> Profile:
         return Profile(self.group.profile)
+
+    @property
+    def trading_state(self) -> AccountState:
+        """What it may do now: its own state, or that of its group where that is stricter."""
+        return max(AccountState(self.state), AccountState(self.group.state), key=list(AccountState).index)
 
 
 class Balance(models.Model):

@@ -38,6 +38,7 @@ APPS: dict[str, frozenset[Role] | None] = {
     "admin": frozenset({Role.ADMINISTRATOR, Role.COMPLIANCE}),
     "audit": _LOGINS,
     "operations": None,
+    "support": None,
 }
 _TOKENS = _LOGINS | {Role.SUPPORT}
 PRIVATE = {
@@ -58,7 +59,7 @@ MAY: dict[Role, dict[str, dict[str, tuple[str, ...]]]] = {
             "clientnote": ("add",),
             "numberseries": ("add", "change"),
             "account": ("add", "change"),
-            "accountgroup": ("add", "change", "delete"),
+            "accountgroup": ("add", "change", "delete", "stop"),
             "tradingconditions": ("draft", "approve"),
             "currency": ("add", "change"),
             "oauthclient": ("add", "change"),
@@ -68,9 +69,10 @@ MAY: dict[Role, dict[str, dict[str, tuple[str, ...]]]] = {
             "renewaltoken": ("revoke",),
         },
         "marketdata": {
-            "instrument": ("add", "change"),
+            "instrument": ("add", "change", "state"),
             "symbolgroup": ("add", "change"),
-            "symbolmapping": ("add", "change", "delete"),
+            "mappedinstrument": ("change",),
+            "mappingrelease": ("publish",),
             "holiday": ("add", "change", "delete"),
             "barcorrection": ("add",),
             "notice": ("tell",),
@@ -83,10 +85,12 @@ MAY: dict[Role, dict[str, dict[str, tuple[str, ...]]]] = {
             "swapterms": ("add", "change", "delete"),
             "fundingrate": ("add",),
             "order": ("cancel",),
+            "position": ("close",),
             "bust": ("request", "approve"),
             "fixsession": ("add", "change", "operate"),
             "venueroute": ("add", "change", "delete"),
         },
+        "support": {"look": ("add",)},
         "auth": {"group": ("add", "change", "delete")},
         "axes": {"accessattempt": ("delete",)},
         "otp_totp": {"totpdevice": ("add", "delete")},
@@ -119,6 +123,7 @@ MAY: dict[Role, dict[str, dict[str, tuple[str, ...]]]] = {
             "swapterms": ("add", "change", "delete"),
         },
         "axes": {"accessattempt": ("delete",)},
+        "support": {"look": ("add",)},
         "operations": {
             "cashrequest": ("request", "approve"),
             "clientdocument": ("add",),
@@ -127,9 +132,12 @@ MAY: dict[Role, dict[str, dict[str, tuple[str, ...]]]] = {
         },
     },
     Role.DEALING: {
+        "support": {"look": ("add",)},
+        "accounts": {"accountgroup": ("stop",)},
         "marketdata": {"instrument": ("state",), "barcorrection": ("add",), "notice": ("tell",)},
         "trading": {
             "order": ("cancel",),
+            "position": ("close",),
             "bust": ("request", "approve"),
             "fundingrate": ("add",),
             "fixsession": ("operate",),
@@ -137,11 +145,13 @@ MAY: dict[Role, dict[str, dict[str, tuple[str, ...]]]] = {
         },
     },
     Role.SUPPORT: {
+        "support": {"look": ("add",)},
         "accounts": {"clientnote": ("add",), "accesstoken": ("revoke",), "renewaltoken": ("revoke",)},
         "marketdata": {
             "instrument": ("describe",),
             "symbolgroup": ("add", "change"),
-            "symbolmapping": ("add", "change", "delete"),
+            "mappedinstrument": ("change",),
+            "mappingrelease": ("publish",),
             "notice": ("tell",),
         },
     },

@@ -25,9 +25,9 @@ from accounts.choices import AccountType, CommissionKind, FeeAsset, Profile
 from accounts.models import Account, AccountGroup, Client, Currency, TradingConditions, User
 from accounts.roles import Role
 from backoffice import demo_oauth
-from marketdata import sessions, simulator
-from marketdata.choices import BarSource, MappingState, SymbolType
-from marketdata.models import Instrument, SymbolGroup, SymbolMapping
+from marketdata import mapping_releases, mappings, sessions, simulator
+from marketdata.choices import BarSource, SymbolType
+from marketdata.models import Instrument, SymbolGroup
 from trading.choices import SwapUnit
 from trading.models import GroupInstrument, SwapTerms
 
@@ -342,22 +342,19 @@ def _make_market() -> None:
     for name, description in SYMBOL_GROUPS.items():
         SymbolGroup.objects.get_or_create(name=_prefixed(name), defaults={"description": description})
     known = set(Instrument.objects.filter(symbol__in=INSTRUMENTS).values_list("symbol", flat=True))
-    for symbol, values in INSTRUMENTS.items():
-        if symbol not in known:
-            _make_instrument(symbol, dict(values))
+    made = [_make_instrument(symbol, dict(values)) for symbol, values in INSTRUMENTS.items() if symbol not in known]
+    # MAP-1: as soon as one symbol is TradingView's, ours are mapped too.
+    if mappings.choose({each.pk: f"{each.exchange_listed}:{each.symbol}" for each in made}):
+        mapping_releases.publish(by=None, note="The demo's symbols")
 
 
-def _make_instrument(symbol: str, values: dict[str, Any]) -> None:
+def _make_instrument(symbol: str, values: dict[str, Any]) -> Instrument:
     exchange = values.pop("exchange", settings.BROKER_ID.upper())
     if group := values.pop("group", None):
         values["symbol_group"] = SymbolGroup.objects.get(name=_prefixed(group))
     if "description" not in values:
         values |= _pair_descriptions(values["base_currency"], values["quote_currency"])
-    instrument = Instrument.objects.create(symbol=symbol, exchange_listed=exchange, exchange_traded=exchange, **values)
-    # MAP-1: as soon as one symbol is TradingView's, ours are mapped too.
-    SymbolMapping.objects.create(
-        instrument=instrument, tradingview_symbol=f"{exchange}:{symbol}", state=MappingState.PUBLISHED
-    )
+    return Instrument.objects.create(symbol=symbol, exchange_listed=exchange, exchange_traded=exchange, **values)
 
 
 def _prefixed(name: str) -> str:

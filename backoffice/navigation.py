@@ -6,10 +6,12 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from django.apps import apps
+from django.conf import settings
 from django.db.models import Model
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.text import capfirst
+from django.utils.translation import get_language_info
 from django.utils.translation import gettext_lazy as _
 
 from backoffice import pages
@@ -31,6 +33,7 @@ SECTIONS = (
             ("trading.Alarm", "notification_important"),
         ),
     ),
+    ("dealing", _("Dealing desk"), ()),
     (
         "venues",
         _("Venues"),
@@ -61,6 +64,7 @@ SECTIONS = (
             ("operations.CashLimit", "vertical_align_top"),
         ),
     ),
+    ("support", _("Support"), (("support.Look", "visibility"),)),
     ("bulk", _("Bulk work"), (("operations.Job", "hourglass_top"),)),
     (
         "market",
@@ -68,7 +72,9 @@ SECTIONS = (
         (
             ("marketdata.Instrument", "candlestick_chart"),
             ("marketdata.SymbolGroup", "folder"),
-            ("marketdata.SymbolMapping", "swap_horiz"),
+            ("marketdata.MappedInstrument", "swap_horiz"),
+            ("marketdata.MappingRelease", "published_with_changes"),
+            ("marketdata.TradingViewSymbol", "list_alt"),
             ("marketdata.Holiday", "event_busy"),
             ("marketdata.FeedSource", "cell_tower"),
             ("marketdata.FeedRoute", "alt_route"),
@@ -146,3 +152,8 @@ def _models(pages: Iterable[tuple[str, str]]) -> Iterator[tuple[type[Model], str
 
 def _item(model: type[Model], icon: str) -> dict[str, Any]:
     return {"title": capfirst(model._meta.verbose_name_plural), "icon": icon, "link": list_url(model)}
+
+
+def languages(request: HttpRequest) -> list[dict[str, Any]]:
+    """Those that staff may choose: the admin is whole in them."""
+    return [dict(get_language_info(code)) for code in (settings.LANGUAGE_CODE, *settings.STAFF_LANGUAGES)]

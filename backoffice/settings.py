@@ -65,6 +65,7 @@ WEB_THREADS = env.int("WEB_THREADS", default=8)  # of each ASGI process; each ke
 # processes may differ in both.
 POLL_SNAPSHOTS = env.bool("POLL_SNAPSHOTS", default=True)
 POLL_LANE = env.bool("POLL_LANE", default=True)
+METRICS_TOKEN = env.str("METRICS_TOKEN", default="")  # what Prometheus sends; without it nobody reads /metrics
 # Asynchronous functions that are asked before Django, see backoffice.asgi.
 ASGI_HANDLERS = ["tvapi.lane.handle", "tvapi.streaming.handle", "tvapi.account_streams.handle"]
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["*"] if IS_LOCAL else [])
@@ -96,6 +97,9 @@ INSTALLED_APPS = [
     "trading",
     "backoffice.operations",
     "backoffice.dealing",
+    "backoffice.workbench",
+    "backoffice.support",
+    "backoffice.integration",
     "tvapi",
     "tvapi.conformance",
 ]
@@ -159,12 +163,16 @@ SESSION_SAVE_EVERY_REQUEST = True
 STAFF_SESSION_SECONDS = 12 * 3600  # with clicks
 REAUTHENTICATION_SECONDS = 10 * 60 if not IS_LOCAL else STAFF_SESSION_SECONDS  # how fresh a password money wants
 # Failures are counted per login: an attacker who changes his address gains nothing by it.
-AXES_LOCKOUT_PARAMETERS = ["username"]
+AXES_LOCKOUT_PARAMETERS = "accounts.guessing.lockout_parameters"
+AXES_LOCKOUT_CALLABLE = "accounts.guessing.locked_out"
+AXES_CLIENT_IP_CALLABLE = "accounts.guessing.client_address"
 AXES_FAILURE_LIMIT = 10
 AXES_COOLOFF_TIME = 1 / 12  # hours
 AXES_RESET_ON_SUCCESS = True
 AXES_DISABLE_ACCESS_LOG = True
 AXES_VERBOSE = False
+# How many logins may fail from one address meanwhile; 0: any number. The demo's all come from one.
+LOGINS_TRIED_BY_ADDRESS = env.int("LOGINS_TRIED_BY_ADDRESS", default=30 if not IS_LOCAL else 0)
 SILENCED_SYSTEM_CHECKS = ["axes.W006"]  # which wants the address counted too
 AXES_ENABLE_ADMIN = False  # accounts.admin has a page of its own for locked logins
 
@@ -269,7 +277,8 @@ LANGUAGES = [
     ("zh-hans", _("Simplified Chinese")),
     ("zh-hant", _("Traditional Chinese")),
 ]
-LOCALE_PATHS = [BASE_DIR / "locale"]
+STAFF_LANGUAGES = ["de", "es", "ru", "tr", "ja", "zh-hans"]  # of the admin, beside English; traders have all
+LOCALE_PATHS = [BASE_DIR / "locale", BASE_DIR / "backoffice" / "locale"]  # the first has the last word
 MODELTRANSLATION_DEFAULT_LANGUAGE = "en"
 MODELTRANSLATION_FALLBACK_LANGUAGES = ("en",)
 
@@ -294,10 +303,14 @@ SHOW_CLOSED_POSITIONS_SECONDS = env.int("SHOW_CLOSED_POSITIONS_SECONDS", default
 FIX_PASSWORDS = env.dict("FIX_PASSWORDS", default={})  # by name of the FIX session: desk-a=secret,desk-b=secret
 QUOTE_JUMP_RANGES = env.int("QUOTE_JUMP_RANGES", default=20)  # average minute ranges that a price may jump at once,
 QUOTE_JUMP_FLOOR = Decimal(env.str("QUOTE_JUMP_FLOOR", default="0.025"))  # or this part of it, if that is more
+ENGINE_SHARDS = env.int("ENGINE_SHARDS", default=1)  # parts of the engine's work, shared out among its processes
+if ENGINE_SHARDS < 1:
+    raise ImproperlyConfigured("ENGINE_SHARDS is a number from 1 on.")
 ORDER_SHARDS = env.int("ORDER_SHARDS", default=8)  # drain tasks that may run side by side
 
 # --- the admin --------------------------------------------------------------------------------------------------------
 LOGIN_REDIRECT_URL = "admin:index"
+CSRF_FAILURE_VIEW = "backoffice.views.csrf_failure"
 UNFOLD = {
     "SITE_TITLE": _("Back office"),
     "SITE_HEADER": _("Back office"),
@@ -308,6 +321,8 @@ UNFOLD = {
     "STYLES": [STATIC_URL + "backoffice/admin.css"],
     "SCRIPTS": [STATIC_URL + "backoffice/live.js"],
     "SHOW_VIEW_ON_SITE": False,
+    "SHOW_LANGUAGES": True,
+    "LANGUAGES": {"navigation": "backoffice.navigation.languages"},
     "DASHBOARD_CALLBACK": "backoffice.dashboard.add_numbers",
     "SIDEBAR": {"navigation": "backoffice.navigation.sidebar", "command_search": True},
     "COMMAND": {"search_models": ["accounts.account", "accounts.client", "marketdata.instrument"]},

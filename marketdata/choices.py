@@ -48,8 +48,34 @@ class Resolution(models.TextChoices):
 
 
 class MappingState(models.TextChoices):
+    """How far an instrument is on its way into `/mapping`."""
+
+    UNMAPPED = "unmapped", _("Unmapped")
+    SUGGESTED = "suggested", _("Suggested")
     DRAFT = "draft", _("Draft")
     PUBLISHED = "published", _("Published")
+    BROKEN = "broken", _("Broken")
+
+
+class MappingProblem(models.TextChoices):
+    """Why what was chosen for an instrument cannot be right (MAP-1 … MAP-3)."""
+
+    COLLISION = "collision", _("Another instrument has this symbol")
+    FOREX = "forex", _("Forex needs data of our own: prices differ elsewhere")
+    UNKNOWN = "unknown", _("TradingView has no such symbol")
+    TYPE = "type", _("TradingView's symbol is of another type")
+    CURRENCY = "currency", _("TradingView's symbol is in another currency")
+
+
+class Agreement(models.TextChoices):
+    """What an instrument and a suggested symbol have in common."""
+
+    NAME = "name", _("name")
+    DESCRIPTION = "description", _("description")
+    TYPE = "type", _("type")
+    CURRENCY = "currency", _("currency")
+    EXCHANGE = "exchange", _("exchange")
+    TICK = "tick", _("tick size")
 
 
 class Defect(models.TextChoices):

@@ -157,3 +157,30 @@ def _symbols_changed(what: str, operation: pgtrigger.Operation, **tables: str) -
         declare=[("changed", "bigint[]")],
         func=_SYMBOLS_CHANGED.format(rows=rows, most=MOST_SYMBOLS),
     )
+
+
+_BY_RELEASES = """
+IF TG_OP <> 'INSERT' THEN was := OLD.published_symbol; whose := OLD.instrument_id; END IF;
+IF TG_OP <> 'DELETE' THEN becomes := NEW.published_symbol; whose := NEW.instrument_id; END IF;
+IF TG_OP = 'UPDATE' AND NEW.instrument_id <> OLD.instrument_id THEN
+    RAISE EXCEPTION 'a mapping stays with its instrument' USING ERRCODE = 'integrity_constraint_violation';
+END IF;
+IF was IS DISTINCT FROM becomes AND NOT EXISTS (
+    SELECT FROM marketdata_mappingchange AS k JOIN marketdata_mappingrelease AS r ON r.id = k.release_id
+     WHERE k.instrument_id = whose AND k.after = coalesce(becomes, '') AND r.published_at = now()
+) THEN
+    RAISE EXCEPTION 'published mappings change with a release only' USING ERRCODE = 'integrity_constraint_violation';
+END IF;
+RETURN coalesce(NEW, OLD);
+"""
+
+
+def published_by_releases() -> pgtrigger.Trigger:
+    """For mappings: what is published changes in the transaction that stores a release saying so."""
+    return pgtrigger.Trigger(
+        name="published_by_releases",
+        when=pgtrigger.Before,
+        operation=pgtrigger.Insert | pgtrigger.Update | pgtrigger.Delete,
+        declare=[("was", "text"), ("becomes", "text"), ("whose", "bigint")],
+        func=_BY_RELEASES,
+    )

@@ -18,7 +18,7 @@ from accounts.choices import EnvironmentPair, Profile
 from accounts.conditions import content_fields
 from accounts.models import Account, AccountGroup, Client, Currency, TradingConditions, User
 from accounts.oauth_models import OAuthClient
-from marketdata import ticklog
+from marketdata import mapping_releases, mappings, ticklog
 from marketdata.choices import BarSource, SymbolType
 from marketdata.models import Instrument, SymbolGroup, SymbolMapping
 from trading.models import GroupInstrument
@@ -141,10 +141,13 @@ def instrument(symbol: str = "EURUSD", **fields: Any) -> Instrument:
     return Instrument.objects.create(symbol=symbol, **values)
 
 
-def mapping(symbol: str, tradingview_symbol: str, state: str = "published") -> SymbolMapping:
-    return SymbolMapping.objects.create(
-        instrument=instrument(symbol), tradingview_symbol=tradingview_symbol, state=state
-    )
+def mapping(symbol: str, tradingview_symbol: str, *, is_published: bool = True) -> SymbolMapping:
+    """Choose TradingView's symbol for ours, and publish what was chosen so far, or leave it a draft."""
+    mapped = instrument(symbol)
+    mappings.choose({mapped.pk: tradingview_symbol})
+    if is_published:
+        mapping_releases.publish(by=None, note="Of the tests")
+    return SymbolMapping.objects.get(instrument=mapped)
 
 
 def group(

@@ -1,12 +1,12 @@
 """Requests made from `openapi.yaml`: as many as wanted, each a mixture of what the contract knows and what it does not.
 
-`make fuzz` sends 50,000; the tests a few hundred. None may end in anything but the statuses of the contract.
+`make fuzz` sends 50,000; the tests fewer. None may end in anything but the statuses of the contract.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 from urllib.parse import quote, urlencode
 
@@ -26,8 +26,12 @@ class Call(NamedTuple):
     body: str
 
 
-def calls(count: int, *, seed: int) -> Iterator[Call]:
-    """So many; the same ones for the same seed."""
+# Values that mean something, by the name of the field; a caller changes them as the world changes.
+Known = Mapping[str, Sequence[object]]
+
+
+def calls(count: int, *, seed: int, known: Known) -> Iterator[Call]:
+    """So many; the same ones for the same seed and the same world."""
     chance = random.Random(seed)
     operations = [
         (method.upper(), path, operation)
@@ -36,48 +40,65 @@ def calls(count: int, *, seed: int) -> Iterator[Call]:
     ]
     for _number in range(count):
         method, path, operation = chance.choice(operations)
-        yield _call(chance, method, path, operation)
+        yield _Maker(chance, known).call(method, path, operation)
 
 
-def _call(chance: random.Random, method: str, path: str, operation: dict[str, Any]) -> Call:
-    query: list[tuple[str, str]] = []
-    for parameter in map(_resolved, operation.get("parameters", ())):
-        value = _value(chance, parameter.get("schema", {}))
-        if parameter["in"] == "path":
-            path = path.replace("{" + parameter["name"] + "}", quote(value, safe=""))
-        elif parameter["in"] == "query" and chance.random() < 0.8:
-            query.append((parameter["name"], value))
-    body = _body(chance, operation)
-    for pairs in (query, body):
-        if pairs and chance.random() < 0.05:
-            pairs.append(chance.choice(pairs))  # a field twice
-    method = method if chance.random() < 0.97 else chance.choice(("PATCH", "PUT", "DELETE", "POST", "GET"))
-    return Call(method, f"{path}?{urlencode(query)}" if query else path, urlencode(body))
+class _Maker:
+    """Makes one request: two in five hold only what fits, the others have a share of broken values."""
 
+    def __init__(self, chance: random.Random, known: Known) -> None:
+        self.chance = chance
+        self.known = known
+        self.broken = chance.choice((0, 0, 0.05, 0.15, 0.4))
 
-def _body(chance: random.Random, operation: dict[str, Any]) -> list[tuple[str, str]]:
-    content = _resolved(operation.get("requestBody", {})).get("content", {})
-    schema = _resolved(content.get(FORM, {}).get("schema", {}))
-    if "oneOf" in schema:
-        schema = _resolved(chance.choice(schema["oneOf"]))
-    fields = [(name, _value(chance, field)) for name, field in schema.get("properties", {}).items()]
-    return [field for field in fields if chance.random() < 0.8]
+    def call(self, method: str, path: str, operation: dict[str, Any]) -> Call:
+        query: list[tuple[str, str]] = []
+        for parameter in map(_resolved, operation.get("parameters", ())):
+            value = self._value(parameter["name"], parameter.get("schema", {}))
+            if parameter["in"] == "path":
+                path = path.replace("{" + parameter["name"] + "}", quote(value, safe=""))
+            elif parameter["in"] == "query" and self._is_sent(parameter.get("required", False)):
+                query.append((parameter["name"], value))
+        body = self._body(operation)
+        for pairs in (query, body):
+            if pairs and self.chance.random() < self.broken / 5:
+                pairs.append(self.chance.choice(pairs))  # a field twice
+        if self.chance.random() < self.broken / 5:
+            method = self.chance.choice(("PATCH", "PUT", "DELETE", "POST", "GET"))
+        return Call(method, f"{path}?{urlencode(query)}" if query else path, urlencode(body))
 
+    def _body(self, operation: dict[str, Any]) -> list[tuple[str, str]]:
+        content = _resolved(operation.get("requestBody", {})).get("content", {})
+        schema = _resolved(content.get(FORM, {}).get("schema", {}))
+        if "oneOf" in schema:
+            schema = _resolved(self.chance.choice(schema["oneOf"]))
+        parts = [_resolved(part) for part in schema.get("allOf", [schema])]
+        required = {name for part in parts for name in part.get("required", ())}
+        return [
+            (name, self._value(name, field))
+            for part in parts
+            for name, field in part.get("properties", {}).items()
+            if self._is_sent(name in required)
+        ]
 
-def _value(chance: random.Random, schema: dict[str, Any]) -> str:
-    """Mostly one that fits the schema."""
-    schema = _resolved(schema)
-    if chance.random() < 0.3:
-        return chance.choice(NASTY)
-    if "const" in schema:
-        return str(schema["const"])
-    if "enum" in schema:
-        return str(chance.choice(schema["enum"]))
-    if schema.get("type") == "integer":
-        return str(chance.randrange(0, 2_000_000_000))
-    if schema.get("type") == "number":
-        return str(round(chance.uniform(0, 2), chance.randrange(6)))
-    return chance.choice(["FX", "EURUSD", "1", "gtc", "trader", "general", "EURUSD,GBPUSD"])
+    def _is_sent(self, required: bool) -> bool:
+        return self.chance.random() > (self.broken / 5 if required else 0.6)
+
+    def _value(self, name: str, schema: dict[str, Any]) -> str:
+        if self.chance.random() < self.broken:
+            return self.chance.choice(NASTY)
+        if values := self.known.get(name):
+            return str(self.chance.choice(values))
+        schema = _resolved(schema)
+        if "const" in schema:
+            return str(schema["const"])
+        if "enum" in schema:
+            return str(self.chance.choice(schema["enum"]))
+        if schema.get("type") == "integer":
+            return str(self.chance.randrange(0, 2_000_000_000))
+        if schema.get("type") == "number":
+            return str(round(self.chance.uniform(0, 2), self.chance.randrange(6)))
+        return self.chance.choice(["FX", "EURUSD", "1", "gtc", "trader", "general", "EURUSD,GBPUSD"])
 
 
 def _resolved(schema: dict[str, Any]) -> dict[str, Any]:

@@ -377,6 +377,7 @@ class PositionAdmin(LogAdmin):
     readonly_fields = (AVERAGE_PRICE,)
     search_lookup = "account__number"
     search_help_text = _("Number of a position or of an account")
+    change_form_outer_before_template = "dealing/position_actions.html"
     empty_text = _("There has been no position yet.")
 
     def panels(self, request: HttpRequest, position: Position) -> Iterable[Panel]:
@@ -472,11 +473,11 @@ class MarginDecisionAdmin(LogAdmin):
     @admin.display(description=_("positions as they were seen"))
     def holdings(self, decision: MarginDecision) -> str:
         inputs = levels.load(decision.inputs)
-        lines = [(_holding_text(each, inputs.decimals),) for each in inputs.holdings]
+        lines = [(holding_text(each, inputs.decimals),) for each in inputs.holdings]
         return format_html_join("", "<div>{}</div>", lines) or NOTHING
 
 
-def _holding_text(holding: Holding, decimals: int) -> str:
+def holding_text(holding: Holding, decimals: int) -> str:
     return _("%(position)s: %(qty)s %(symbol)s from %(entry)s, now %(price)s × %(rate)s: P/L %(profit)s") % {
         "position": holding.position,
         "qty": number(holding.sign * holding.qty),

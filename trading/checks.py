@@ -63,15 +63,16 @@ def ticket(
 
 
 def account(account: Account, instrument: Instrument, ticket: Ticket, *, before: Order | None = None) -> None:
-    """Refuse what the state of the account or of the instrument does not allow. `before` as for `ticket`."""
-    if account.state not in (AccountState.ACTIVE, AccountState.CLOSE_ONLY):
+    """Refuse what the state of account, group or instrument does not allow. `before` as for `ticket`."""
+    state = account.trading_state
+    if state not in (AccountState.ACTIVE, AccountState.CLOSE_ONLY):
         raise OrderRejected(Reason.ACCOUNT_NO_TRADING)
     close_only = instrument.state == InstrumentState.CLOSE_ONLY
-    if account.state == AccountState.ACTIVE and not close_only:
+    if state is AccountState.ACTIVE and not close_only:
         return
     if not _opens(account, instrument, ticket, before):
         return
-    if account.state == AccountState.CLOSE_ONLY:
+    if state is AccountState.CLOSE_ONLY:
         raise OrderRejected(Reason.ACCOUNT_CLOSE_ONLY)
     raise OrderRejected(Reason.INSTRUMENT_CLOSE_ONLY, symbol=instrument.symbol)
 

@@ -7,12 +7,15 @@ it goes on where it was; an order placed meanwhile is not moved by a price from 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from collections.abc import Callable
 
 import redis
 from django.db import OperationalError, connection, transaction
+from django.db.models import F
+from django.db.models.functions import Mod
 from django.utils import timezone
 
 from backoffice import health
@@ -29,7 +32,7 @@ from trading.watch import Watch
 
 log = logging.getLogger(__name__)
 
-READER = "engine"
+PART = "engine"  # its first shard; the others are numbered
 COMPARE_SECONDS = 5.0
 SAVE_SECONDS = 1.0
 RATCHET_SECONDS = 0.25  # trailing stops that move with every price are stored this often
@@ -39,10 +42,17 @@ BACK_OFF_SECONDS = (0.5, 1.0, 2.0, 5.0)
 
 
 class Engine:
-    """One engine over all instruments. `run_once` is a step of it; `run` goes on until told to stop."""
+    """The engine of one shard: the instruments whose number divided by `shards` leaves `shard`.
 
-    def __init__(self) -> None:
+    `run_once` is a step of it; `run` goes on until told to stop.
+    """
+
+    def __init__(self, shard: int = 0, shards: int = 1) -> None:
+        self.part = part(shard)
         self.watch = Watch()
+        self._shard = shard
+        self._shards = shards
+        self._own: dict[str, bool] = {}  # symbol: whether it is of this shard
         self._ticks = ""
         self._changes = ""
         self._compare_at = 0.0
@@ -67,19 +77,25 @@ class Engine:
                 log.warning("the engine pauses for %s s: %s", pause, error)
                 time.sleep(pause)
         if self._ticks:
-            self._save()
+            with contextlib.suppress(OperationalError):  # whoever goes on reads the last second again
+                self._save()
 
     def start(self) -> None:
         """Take up all working orders, and the log where the last run left it."""
         self._changes = ticklog.last_id(dispatch.CHANGES)
-        stored = LogPosition.objects.filter(reader=READER).values_list("entry_id", flat=True).first()
+        stored = self._stored_position()
         newest = ticklog.last_id()
         # A log younger than the stored position was begun anew (Redis lost it): all of it is unread.
         self._ticks = newest if stored is None else stored if _after(newest, stored) or newest == stored else "0-0"
         self._reload()
 
-    def run_once(self, block_ms: int = BLOCK_MS) -> int:
-        """Read what is new, queue what it reaches, and say how many orders were queued."""
+    def _stored_position(self) -> str | None:
+        """Where this shard was; for a new one where the last of the others was, so that no price is missed."""
+        stored = dict(LogPosition.objects.filter(reader__startswith=PART).values_list("reader", "entry_id"))
+        return stored.get(self.part) or min(stored.values(), key=_in_order, default=None)
+
+    def run_once(self, block_ms: int | None = BLOCK_MS) -> int:
+        """Read what is new, queue what it reaches, and say how many orders were queued. None: wait for nothing."""
         entries, changed = self._read(block_ms)
         if changed:
             self._refresh(changed)
@@ -91,10 +107,10 @@ class Engine:
             self._ratchet()
         if now >= self._save_at:
             self._save()
-        health.beat("engine")
+        health.beat(self.part)
         return queued
 
-    def _read(self, block_ms: int) -> tuple[list[ticklog.Entry], list[int]]:
+    def _read(self, block_ms: int | None) -> tuple[list[ticklog.Entry], list[int]]:
         """The next ticks, and the orders that changed."""
         found = ticklog.read_streams(
             {ticklog.STREAM: self._ticks, dispatch.CHANGES: self._changes}, count=BATCH, block_ms=block_ms
@@ -113,6 +129,8 @@ class Engine:
             tick = entry.tick
             if tick.lane or tick.time_ms < newest.get(tick.symbol, 0):
                 continue  # recorded prices, replayed, are no prices of today
+            if not self._is_own(tick.symbol):
+                continue
             newest[tick.symbol] = tick.time_ms
             if self._quality.judge(entry):
                 continue
@@ -129,6 +147,16 @@ class Engine:
             self._quality.publish()
         return len(queued)
 
+    def _is_own(self, symbol: str) -> bool:
+        if self._shards == 1:
+            return True
+        if symbol not in self._own:
+            number = Instrument.objects.filter(symbol=symbol).values_list("pk", flat=True).first()
+            if number is None:
+                return False
+            self._own[symbol] = number % self._shards == self._shard
+        return self._own[symbol]
+
     def _is_tradable(self, symbol: str) -> bool:
         """A halted or closed market moves no orders; the drain would only put them back."""
         instrument = self._instruments.get(symbol)
@@ -138,14 +166,24 @@ class Engine:
             and instrument.session.is_open(timezone.now())
         )
 
+    def _orders(self) -> OrderQuerySet:
+        """The orders of this shard."""
+        every = Order.objects.all()
+        if self._shards == 1:
+            return every
+        return every.alias(shard=Mod(F("instrument_id"), self._shards)).filter(shard=self._shard)
+
+    def _working(self) -> OrderQuerySet:
+        return self._orders().filter(status=OrderStatus.WORKING, queued=False, venue=venue.INTERNAL)
+
     def _refresh(self, order_ids: list[int]) -> None:
         self._ratchet()
-        for order in Order.objects.filter(pk__in=order_ids).select_related("instrument"):
+        for order in self._orders().filter(pk__in=order_ids).select_related("instrument"):
             self.watch.put(order)
             self._instruments.setdefault(order.instrument.symbol, order.instrument)
 
     def _reload(self) -> None:
-        self.watch.replace(_working().select_related("instrument").iterator())
+        self.watch.replace(self._working().select_related("instrument").iterator())
         self._load_instruments()
         self._compare_at = time.monotonic() + COMPARE_SECONDS
         log.info("the engine watches %s orders", len(self.watch))
@@ -155,7 +193,7 @@ class Engine:
 
     def _compare(self) -> None:
         """Hold what is watched against the database, in case a message was missed."""
-        truth = dict(_working().values_list("pk", "revision"))
+        truth = dict(self._working().values_list("pk", "revision"))
         watched = self.watch.state()
         for order_id in watched.keys() - truth.keys():
             self.watch.drop(order_id)
@@ -175,18 +213,23 @@ class Engine:
     def _save(self) -> None:
         self._ratchet()  # whoever goes on from here does not see again the prices that moved them
         with transaction.atomic():
-            LogPosition.objects.update_or_create(reader=READER, defaults={"entry_id": self._ticks})
+            LogPosition.objects.update_or_create(reader=self.part, defaults={"entry_id": self._ticks})
             self._quality.store_counts()
         self._save_at = time.monotonic() + SAVE_SECONDS
 
 
-def _working() -> OrderQuerySet:
-    return Order.objects.all().filter(status=OrderStatus.WORKING, queued=False, venue=venue.INTERNAL)
+def part(shard: int) -> str:
+    """The name of a shard's engine: of its lease, of its place in the log, and of its sign of life."""
+    return f"{PART}-{shard}" if shard else PART
 
 
 def _milliseconds(entry_id: str) -> int:
     return int(entry_id.partition("-")[0])
 
 
+def _in_order(entry_id: str) -> tuple[int, ...]:
+    return tuple(map(int, entry_id.split("-")))
+
+
 def _after(entry_id: str, other: str) -> bool:
-    return tuple(map(int, entry_id.split("-"))) > tuple(map(int, other.split("-")))
+    return _in_order(entry_id) > _in_order(other)

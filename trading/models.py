@@ -21,6 +21,7 @@ from trading import states
 from trading.bust_models import Bust, BustedExecution
 from trading.choices import BracketRole, DurationType, EventKind, OrderType, ParentType, RequestKind, Side
 from trading.errors import Reason, as_texts
+from trading.leases import EngineLease, EngineProcess
 from trading.records import Charge, MarginChange, MarginDecision
 from trading.states import TRANSITIONS, OrderStatus
 from trading.terms import ChargeSchedule, FundingRate, Leverage, MarginTier, SwapTerms
@@ -36,6 +37,8 @@ __all__ = [
     "BustedExecution",
     "Charge",
     "ChargeSchedule",
+    "EngineLease",
+    "EngineProcess",
     "Execution",
     "FundingRate",
     "GroupInstrument",
@@ -422,7 +425,10 @@ class Execution(models.Model):
             models.UniqueConstraint(fields=["venue", "venue_exec_id"], name="one_execution_a_venue_id"),
             models.CheckConstraint(condition=Q(qty__gt=0, price__gt=0, commission__gte=0), name="execution_positive"),
         ]
-        indexes = [models.Index(fields=["account", "instrument", "-id"])]
+        indexes = [
+            models.Index(fields=["account", "instrument", "-id"]),
+            models.Index(fields=["instrument", "at"]),  # charts, and the fills of a bad interval
+        ]
         triggers = append_only("execution")
 
     def __str__(self) -> str:
@@ -468,6 +474,7 @@ class Position(models.Model):
     class Meta:
         verbose_name = _("position")
         verbose_name_plural = _("positions")
+        permissions = [("close_position", "Can close positions of clients")]
         ordering = ["-id"]
         constraints = [
             models.UniqueConstraint(

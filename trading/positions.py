@@ -25,16 +25,23 @@ if TYPE_CHECKING:
 
 @transaction.atomic
 def close(
-    account_id: int, position_id: int, *, amount: Decimal | None = None, request_id: str, by: User | None = None
+    account_id: int,
+    position_id: int,
+    *,
+    amount: Decimal | None = None,
+    request_id: str,
+    by: User | None = None,
+    as_desk: bool = False,
 ) -> Order:
     """Close a position at the market, wholly or by `amount` units (POS-4), or raise OrderRejected and change nothing.
 
-    What other orders are closing already cannot be closed again.
+    What other orders are closing already cannot be closed again. `as_desk`: the broker closes it, whatever the account
+    itself may do.
     """
     account = Account.objects.changing(account_id)
     if earlier := account.orders.filter(request_id=request_id).first():
         return earlier
-    position = _locked(account, position_id)
+    position = _locked(account, position_id, as_desk=as_desk)
     closing = position.closing_orders.live().filter(role="")
     being_closed = closing.aggregate(qty=Sum(F("qty") - F("filled_qty")))["qty"] or Decimal(0)
     left = position.qty - being_closed
@@ -86,9 +93,9 @@ def reverse(account_id: int, position_id: int, side: Side, *, request_id: str, b
         return orders.place(account_id, ticket, request_id=request_id, by=by)
 
 
-def _locked(account: Account, position_id: int) -> Position:
+def _locked(account: Account, position_id: int, *, as_desk: bool = False) -> Position:
     """The account's open position, locked. Raises OrderRejected: it is unknown, or the account may not trade."""
-    if account.state not in (AccountState.ACTIVE, AccountState.CLOSE_ONLY):
+    if not as_desk and account.trading_state not in (AccountState.ACTIVE, AccountState.CLOSE_ONLY):
         raise OrderRejected(Reason.ACCOUNT_NO_TRADING)
     position = account.positions.open().locked().select_related("instrument").filter(pk=position_id).first()
     if position is None:

@@ -17,7 +17,7 @@ from accounts.models import Account, Balance, TradingConditions
 from marketdata import sessions
 from marketdata.bars import Columns
 from marketdata.choices import InstrumentState, Shortability, SymbolType
-from marketdata.models import Instrument, SymbolMapping
+from marketdata.models import Instrument
 from marketdata.quotes import Quote
 from trading.choices import DurationType, OrderType, ParentType
 from trading.errors import sentence
@@ -306,9 +306,9 @@ def depth(quote: Quote) -> dict[str, Any]:
 # --- data -------------------------------------------------------------------------------------------------------------
 
 
-def mapping(mappings: Iterable[SymbolMapping]) -> dict[str, Any]:
-    """Without the usual envelope (GEN-5, MAP-2)."""
-    symbols = [{"f": [mapping.instrument.symbol], "s": mapping.tradingview_symbol} for mapping in mappings]
+def mapping(published: Iterable[tuple[str, str]]) -> dict[str, Any]:
+    """Our symbols and TradingView's, without the usual envelope (GEN-5, MAP-2)."""
+    symbols = [{"f": [ours], "s": theirs} for ours, theirs in published]
     return {"symbols": symbols, "fields": ["brokerSymbol"]}
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from django.apps import apps
 from django.db import connection, models
 
-APPS = ("accounts", "marketdata", "trading", "operations", "auth", "axes", "otp_totp")
+APPS = ("accounts", "marketdata", "trading", "operations", "support", "auth", "axes", "otp_totp")
 # The hot path of trading, and rows that are a record themselves: append-only, or derived from what is.
 UNTRACKED = {
     "accounts.AccessToken": "issued with every login, only ever revoked",
@@ -32,16 +32,23 @@ UNTRACKED = {
     "auth.Permission": "made by migrations from the models",
     "marketdata.BadQuotes": "counts of the engine",
     "marketdata.BarChunk": "bars only grow, the database compares",
+    "marketdata.MappingChange": "append-only itself",
+    "marketdata.MappingRelease": "append-only itself",
+    "marketdata.MappingSuggestion": "computed from TradingView's list",
     "marketdata.LogPosition": "a reader's place in the tick log",
     "marketdata.OpenBar": "the minute in progress",
     "marketdata.StreamComparison": "counts of the stream's watch",
+    "marketdata.TradingViewSymbol": "TradingView's own list, imported as it is",
     "operations.Attachment": "append-only itself",
     "operations.ClientDocument": "append-only itself",
     "operations.DayEnd": "append-only itself",
     "operations.Job": "progress of long work, written every second",
+    "support.Look": "append-only itself",
     "trading.BustedExecution": "append-only itself",
     "trading.Charge": "append-only itself",
     "trading.ChargeSchedule": "due times, moved by the charges themselves",
+    "trading.EngineLease": "who works on what, renewed twice a second",
+    "trading.EngineProcess": "who is alive, said twice a second",
     "trading.Execution": "append-only itself",
     "trading.FixMessage": "the protocol of a session, never deleted",
     "trading.LatencyReport": "measured by clients' pages",

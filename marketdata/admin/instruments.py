@@ -1,4 +1,4 @@
-"""Pages of instruments with their groups, mappings and holidays."""
+"""Pages of instruments with their groups and holidays."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from unfold.decorators import display
 from backoffice.admin import Panel, StaffAdmin, list_url
 from marketdata import definitions
 from marketdata.admin.prices import BAR_COLUMNS
-from marketdata.choices import InstrumentState, MappingState
+from marketdata.choices import InstrumentState
 from marketdata.models import BarChunk, Holiday, Instrument, SymbolGroup, SymbolMapping
 from marketdata.triggers import MOST_SYMBOLS
 
@@ -102,6 +102,7 @@ class InstrumentAdmin(StaffAdmin):
             },
         ),
     )
+    change_form_outer_before_template = "dealing/instrument_actions.html"
     fixed_once_listed = ("symbol", "type", "is_cfd", "base_currency", "quote_currency", "contract_size")
     # Permission beside `change`: the fields it opens.
     limited_rights = {"state": ("state",), "describe": ("symbol_group", *DESCRIPTIONS)}
@@ -153,7 +154,7 @@ class InstrumentAdmin(StaffAdmin):
         yield Panel(
             _("symbol mapping"),
             SymbolMapping.objects.filter(instrument=instrument),
-            ("id", "tradingview_symbol", "state", "updated_at"),
+            ("tradingview_symbol", "published_symbol", "updated_at"),
             _("Not mapped yet: accounts that trade it cannot be offered at TradingView (MAP-3)."),
         )
         yield Panel(
@@ -193,26 +194,6 @@ class SymbolGroupAdmin(StaffAdmin):
             _("The group is empty. Choose it on the pages of its instruments."),
             list_url(Instrument, symbol_group__id__exact=group.pk),
         )
-
-
-@admin.register(SymbolMapping)
-class SymbolMappingAdmin(StaffAdmin):
-    list_display = ("instrument", "tradingview_symbol", "shown_state", "updated_at")
-    list_filter = ("state",)
-    list_select_related = ("instrument",)
-    search_fields = ("instrument__symbol__istartswith", "tradingview_symbol__icontains")
-    search_help_text = _("The beginning of our symbol, or part of TradingView's")
-    autocomplete_fields = ("instrument",)
-    fields = ("instrument", "tradingview_symbol", "state")
-    empty_text = _("Nothing is mapped yet. As soon as one symbol is TradingView's, all of them need a mapping.")
-
-    @display(
-        description=_("state"),
-        ordering="state",
-        label={MappingState.DRAFT: "warning", MappingState.PUBLISHED: "success"},
-    )
-    def shown_state(self, mapping: SymbolMapping) -> tuple[str, str]:
-        return mapping.state, mapping.get_state_display()
 
 
 @admin.register(Holiday)

@@ -31,14 +31,15 @@ def _date(text: str) -> date:
 
 
 class FileCommand(BaseCommand):
-    """A command that takes a file and its format, and goes through its rows."""
+    """A command that takes a file, and its format where there are several, and goes through its rows."""
 
-    formats: Iterable[str]
+    formats: Iterable[str] = ()
     faults = 0  # malformed rows so far
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("file", type=Path, help="plain, .gz, or .zip with one file inside")
-        parser.add_argument("--format", required=True, choices=sorted(self.formats))
+        if formats := sorted(self.formats):
+            parser.add_argument("--format", required=True, choices=formats)
         parser.add_argument(
             "--strict", action="store_true", help="stop at the first malformed row, with nothing written"
         )

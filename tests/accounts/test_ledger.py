@@ -5,7 +5,7 @@ from django.db import IntegrityError, connection, transaction
 
 from accounts import cash, ledger
 from accounts.choices import LedgerKind, Profile, TransferKind
-from accounts.models import Account, Balance, LedgerAccount, Posting, Transfer
+from accounts.models import Balance, LedgerAccount, Posting, Transfer
 from tests import factories
 
 D = Decimal
@@ -107,14 +107,6 @@ def test_every_change_raises_the_version(db: None) -> None:
     account.refresh_from_db()
     assert account.version == before + 2
     assert connection.in_atomic_block
-
-
-def test_a_locked_account_brings_its_group_and_currency(db: None, django_assert_num_queries) -> None:
-    account = factories.account(Profile.SPOT, base="USDT", deposits={})
-    with transaction.atomic(), django_assert_num_queries(1):
-        locked = Account.objects.changing(account.pk)
-        assert (locked.group.pk, locked.currency.pk) == (account.group_id, "USDT")
-        assert (locked.profile, locked.currency.cash_decimals) == (Profile.SPOT, 2)
 
 
 def test_a_transfer_costs_four_statements(db: None, django_assert_num_queries) -> None:

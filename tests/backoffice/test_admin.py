@@ -48,11 +48,13 @@ MAY: dict[Role, dict[str, set[str]]] = {
         "otp_totp.TOTPDevice": {"add", "delete"},
         "marketdata.Holiday": {"add", "change", "delete"},
         "operations.CashRequest": {"add"},
+        "support.Look": {"add"},
         "trading.SwapTerms": {"add", "change", "delete"},
     },
     Role.DEALING: {
         "marketdata.Instrument": {"change"},
         "marketdata.BarCorrection": {"add"},
+        "support.Look": {"add"},
         "trading.Bust": {"add"},
         "trading.FundingRate": {"add"},
         "trading.VenueRoute": {"add", "change", "delete"},
@@ -60,7 +62,8 @@ MAY: dict[Role, dict[str, set[str]]] = {
     Role.SUPPORT: {
         "marketdata.Instrument": {"change"},
         "marketdata.SymbolGroup": {"add", "change"},
-        "marketdata.SymbolMapping": {"add", "change", "delete"},
+        "marketdata.MappedInstrument": {"change"},
+        "support.Look": {"add"},
     },
 }
 TOKENS = {"accounts.AccessToken", "accounts.RenewalToken"}

@@ -14,7 +14,7 @@ from accounts.choices import CommissionKind, FeeAsset, Profile
 from accounts.models import Account, AccountGroup, Balance, Currency, TradingConditions, Transfer, User
 from accounts.roles import Role
 from backoffice import demo
-from marketdata.choices import BarSource, MappingState
+from marketdata.choices import BarSource
 from marketdata.models import BarChunk, Holiday, Instrument, SymbolGroup, SymbolMapping
 from trading.models import GroupInstrument
 
@@ -108,8 +108,7 @@ def test_the_future_has_a_margin_rate_of_its_own() -> None:
 
 
 def test_every_instrument_is_mapped_the_listed_ones_to_their_exchanges() -> None:
-    mapped = SymbolMapping.objects.filter(state=MappingState.PUBLISHED)
-    names = dict(mapped.values_list("instrument__symbol", "tradingview_symbol"))
+    names = dict(SymbolMapping.objects.values_list("instrument__symbol", "published_symbol"))
     listed = {"AAPL": "NASDAQ:AAPL", "MSFT": "NASDAQ:MSFT", "SPY": "AMEX:SPY", "ESZ2026": "CME_MINI:ESZ2026"}
     assert names == {**{symbol: f"DEMO:{symbol}" for symbol in SIMULATED}, **listed}
 

@@ -27,7 +27,7 @@ def test_groups_and_permissions_name_all_symbol_groups(server, tv):
 
 def test_mapping_has_the_published_ones_without_an_envelope(db):
     factories.mapping("AAPL", "NASDAQ:AAPL")
-    factories.mapping("EURUSD", "DEMO:EURUSD", state="draft")
+    factories.mapping("EURUSD", "DEMO:EURUSD", is_published=False)
     assert TradingView().get("/mapping") == {
         "symbols": [{"f": ["AAPL"], "s": "NASDAQ:AAPL"}],
         "fields": ["brokerSymbol"],

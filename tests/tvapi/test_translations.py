@@ -1,65 +1,54 @@
-"""The catalogues: whatever a trader can see is there in every language, with its placeholders (LOC-3)."""
+"""The catalogues: what a trader can see is there in every language, what staff reads in those of the admin (LOC-3)."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from functools import cache
-from pathlib import Path
 
 import polib
 import pytest
-from babel.messages.extract import extract_from_file
 from django.conf import settings
 from django.utils import translation
 
+from backoffice import catalogues
+from backoffice.catalogues import Catalogue
 from trading.errors import Reason
 
-ROOT = Path(settings.BASE_DIR)
 LANGUAGES = [code for code, _name in settings.LANGUAGES if code != "en"]
-# Where the sentences come from that the API speaks; what only staff reads is elsewhere.
-SOURCES = [
-    *sorted(ROOT.glob("tvapi/*.py")),
-    *sorted(ROOT.glob("tvapi/views/*.py")),
-    *(ROOT / "trading" / name for name in ("choices.py", "errors.py", "previews.py", "states.py")),
-    ROOT / "marketdata" / "bars.py",
-]
-TEMPLATES = sorted(ROOT.glob("tvapi/templates/**/*.html"))
-KEYWORDS = {"_": None, "gettext": None, "gettext_lazy": None}
-PLACEHOLDER = re.compile(r"%\(\w+\)s")
-IN_TEMPLATE = re.compile(r"""{%\s*trans(?:late)?\s+["']([^"']+)["']""")
-
-
-def sentences() -> Iterator[str]:
-    for path in SOURCES:
-        if path.name == "apps.py":
-            continue  # titles of the admin's sections
-        for found in extract_from_file("python", path, keywords=KEYWORDS):
-            yield str(found[1])
-    for path in TEMPLATES:
-        yield from IN_TEMPLATE.findall(path.read_text())
+CATALOGUES = [("traders", code) for code in LANGUAGES]
+PLACEHOLDER = re.compile(r"%\(\w+\)[sd]|%\(\w+\)\.\df|{\w*}|%%|<[^>]+>")
 
 
 @cache
-def catalogue(code: str) -> dict[str, polib.POEntry]:
-    path = ROOT / "locale" / translation.to_locale(code) / "LC_MESSAGES" / "django.po"
-    return {entry.msgid: entry for entry in polib.pofile(str(path)) if not entry.obsolete}
+def sentences(name: str) -> Catalogue:
+    return {"traders": catalogues.traders, "staff": catalogues.staff}[name]()
 
 
-@pytest.mark.parametrize("code", LANGUAGES)
-def test_every_sentence_for_traders_is_translated(code: str) -> None:
-    entries = catalogue(code)
-    missing = sorted({text for text in sentences() if not entries.get(text, polib.POEntry()).translated()})
+@cache
+def entries(name: str, code: str) -> dict[str, polib.POEntry]:
+    return {entry.msgid: entry for entry in polib.pofile(str(sentences(name).path(code))) if not entry.obsolete}
+
+
+def forms(entry: polib.POEntry) -> list[str]:
+    """What the entry says: once, or for each number that the language distinguishes."""
+    return list(entry.msgstr_plural.values()) if entry.msgid_plural else [entry.msgstr]
+
+
+@pytest.mark.parametrize(("name", "code"), CATALOGUES)
+def test_every_sentence_is_translated(name: str, code: str) -> None:
+    found = entries(name, code)
+    missing = [text for text in sentences(name).sentences if text not in found or not all(forms(found[text]))]
     assert missing == []
+    assert set(found) == set(sentences(name).sentences), "`make messages` drops what nobody says any more"
 
 
-@pytest.mark.parametrize("code", LANGUAGES)
-def test_translations_keep_their_placeholders(code: str) -> None:
-    for text, entry in catalogue(code).items():
-        if entry.translated() and not entry.msgid_plural:
-            assert sorted(PLACEHOLDER.findall(entry.msgstr)) == sorted(PLACEHOLDER.findall(text)), text
-            assert entry.msgstr.count("%%") == text.count("%%"), text
+@pytest.mark.parametrize(("name", "code"), CATALOGUES)
+def test_translations_keep_their_placeholders(name: str, code: str) -> None:
+    for text, entry in entries(name, code).items():
         assert not entry.fuzzy, text
+        expected = sorted(PLACEHOLDER.findall(entry.msgid_plural or text))
+        for form in forms(entry):
+            assert sorted(PLACEHOLDER.findall(form)) == expected, form
 
 
 @pytest.mark.parametrize("code", LANGUAGES)

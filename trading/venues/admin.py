@@ -61,6 +61,7 @@ class FixSessionAdmin(StaffAdmin):
     list_display = ("name", "shown_state", "state_since", "is_enabled", "next_out", "next_in", "trouble")
     empty_text = _("There is no FIX session: the broker executes every order itself.")
     actions = ("connect", "disconnect", "reset")
+    change_form_outer_before_template = "dealing/venue_actions.html"
     readonly_fields = ("state", "state_since", "trouble", "epoch", "next_out", "next_in", "leased_by")
     fieldsets = (
         (None, {"fields": ("name", ("host", "port"), ("sender_comp_id", "target_comp_id"))}),

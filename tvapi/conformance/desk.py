@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+from decimal import ROUND_CEILING, ROUND_DOWN, ROUND_FLOOR, Decimal
 from functools import cached_property
 from typing import Any
 from urllib.parse import quote as percent_encoded
@@ -59,13 +59,17 @@ class Market:
         return self.rounded(self.ask * (1 + share), up=True)
 
 
+Fields = Mapping[str, object] | Callable[[Market], Mapping[str, object]]  # of a ticket; prices fit the market taken
+
+
 @dataclass(frozen=True)
 class Trade:
-    """A market order that was filled."""
+    """A market order that was filled, and what was held of the instrument before it."""
 
     market: Market
     side: str
     order: dict[str, Any]
+    held_before: Decimal
 
 
 class Desk:
@@ -211,13 +215,12 @@ class Desk:
             self._placed.append(order_id)
         return exchange
 
-    def rest(
-        self, type_: str = "limit", more: Mapping[str, object] = NONE, side: str = "buy"
-    ) -> tuple[Market, str, Exchange]:
+    def rest(self, type_: str = "limit", more: Fields = NONE, side: str = "buy") -> tuple[Market, str, Exchange]:
         """Place an order that the market does not reach. Raises Unavailable when no instrument takes one."""
         refusal = "no instrument to trade"
         for market, distance in self._resting_markets():
-            exchange = self.place(self.ticket(market, side, type_, {**away(market, type_, side, distance), **more}))
+            form = {**away(market, type_, side, distance), **_fitting(more, market)}
+            exchange = self.place(self.ticket(market, side, type_, form))
             if order_id := placed_id(exchange):
                 self._resting = (market.symbol, market.qty, distance)
                 return market, order_id, exchange
@@ -239,19 +242,19 @@ class Desk:
                     yield market.times(size), distance
 
     @contextmanager
-    def traded(self, more: Mapping[str, object] = NONE, *, side: str = "buy", times: int = 1) -> Iterator[Trade]:
+    def traded(self, more: Fields = NONE, *, side: str = "buy", times: int = 1) -> Iterator[Trade]:
         """A market order, filled; what it made is undone afterwards. Raises Unavailable when none can be filled."""
         trade = self._fill(side, times, more)
-        held = self.held(trade.market.symbol) - sign(side) * Decimal(trade.order["filledQty"])
         try:
             yield trade
         finally:
-            self.return_to(trade.market, held)
+            self.return_to(trade.market, trade.held_before)
 
-    def _fill(self, side: str, times: int, more: Mapping[str, object]) -> Trade:
+    def _fill(self, side: str, times: int, more: Fields) -> Trade:
         refusal = "no instrument to trade"
         for market in self._filling_markets():
-            exchange = self.place(self.ticket(market.times(times), side, "market", more))
+            held = self.held(market.symbol)
+            exchange = self.place(self.ticket(market.times(times), side, "market", _fitting(more, market)))
             order_id = placed_id(exchange)
             if not order_id:
                 refusal = str(exchange.says.get("errmsg", "the order is not accepted"))
@@ -259,7 +262,7 @@ class Desk:
             order = self.await_final(order_id)
             if order["status"] == "filled":
                 self._filling = (market.symbol, market.qty)
-                return Trade(market, side, order)
+                return Trade(market, side, order, held)
             refusal = str((order.get("message") or {}).get("text", f"the order is {order['status']}"))
         raise Unavailable(refusal)
 
@@ -287,8 +290,11 @@ class Desk:
             time.sleep(POLL_SECONDS)
 
     def return_to(self, market: Market, held: Decimal) -> None:
-        """Bring what is held of the instrument back to what it was: by closing, or by trading the other way."""
-        surplus = self.held(market.symbol) - held
+        """Bring what is held of the instrument back to what it was: by closing, or by trading the other way.
+
+        Less than a step of quantity is not tradable: so much a commission in the asset itself may leave.
+        """
+        surplus = self._surplus(market, held)
         if not surplus:
             return
         if self.has("supportMultiposition"):
@@ -303,8 +309,14 @@ class Desk:
             if order_id := placed_id(exchange):
                 self.await_final(order_id)
         deadline = time.monotonic() + SETTLE_SECONDS
-        while self.held(market.symbol) != held and time.monotonic() < deadline:
+        while self._surplus(market, held) and time.monotonic() < deadline:
             time.sleep(POLL_SECONDS)
+
+    def _surplus(self, market: Market, held: Decimal) -> Decimal:
+        """What is held beyond `held`, in whole steps of quantity."""
+        surplus = self.held(market.symbol) - held
+        step = Decimal(market.instrument.get("qtyStep") or market.instrument.get("minQty") or 1)
+        return (surplus / step).to_integral_value(ROUND_DOWN) * step
 
     def clean_up(self) -> list[str]:
         """Cancel what we placed and left. Returns what could not be cancelled."""
@@ -346,6 +358,10 @@ def away(market: Market, type_: str, side: str, share: Decimal) -> dict[str, Dec
         "stop": {"stopPrice": beyond},
         "stoplimit": {"stopPrice": beyond, "limitPrice": beyond},
     }[type_]
+
+
+def _fitting(more: Fields, market: Market) -> Mapping[str, object]:
+    return more(market) if callable(more) else more
 
 
 def plain(number: Decimal) -> str:

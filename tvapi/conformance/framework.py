@@ -43,7 +43,8 @@ class Options:
     """What the person who runs the tests has set. Times in seconds.
 
     `stream_seconds`: how long `/streaming` is recorded. `quiet_seconds`: how long DT-15 asks nothing.
-    `keep_seconds`: how long a final order must stay (ORD-5). `fill_seconds`: patience with a market order.
+    `keep_seconds`: how long a final order must stay (ORD-5). `fill_seconds`: patience with a market order;
+    `reach_seconds`: with a market that is to reach a bracket beside it.
     """
 
     login: str = ""
@@ -56,10 +57,14 @@ class Options:
     quiet_seconds: float = 120.0
     keep_seconds: float = 60.0
     fill_seconds: float = 20.0
+    reach_seconds: float = 8.0
     symbols: int = 20
     left_end: int = 86400
     foreign_account: str = ""
     assertion_command: str = ""
+    oauth_client: str = ""
+    oauth_secret: str = ""
+    oauth_redirect: str = ""
     tradingview_symbols: frozenset[str] = frozenset()
     accounts: tuple[str, ...] = ()
 

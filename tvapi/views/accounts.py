@@ -7,6 +7,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.models import Account, TradingConditions
+from marketdata import mappings
 from trading import tradables
 from tvapi import pips, wire
 from tvapi.exceptions import Refused
@@ -32,9 +33,13 @@ class AccountsView(WireView):
 
 
 class InstrumentsView(WireView):
+    """What the account trades and TradingView can show: where symbols are mapped, those that are (INS-8, MAP-3)."""
+
     def get(self, request: Request, account_id: str) -> Response:
         account = self.account(account_id)
         offered = tradables.of_account(account)
+        uncovered = mappings.uncovered(each.instrument for each in offered)
+        offered = [each for each in offered if each.instrument.pk not in uncovered]
         values = pips.values(account.currency_id, [tradable.instrument for tradable in offered])
         return ok([wire.instrument(each, values.get(each.instrument.symbol, pips.UNKNOWN)) for each in offered])
 

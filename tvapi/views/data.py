@@ -7,9 +7,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts import entitlements
-from marketdata import bars
-from marketdata.choices import MappingState
-from marketdata.models import Instrument, SymbolGroup, SymbolMapping
+from marketdata import bars, mappings
+from marketdata.models import Instrument, SymbolGroup
 from tvapi import forms, symbol_lists, wire
 from tvapi.exceptions import Refused
 from tvapi.renderers import PreparedResponse
@@ -23,8 +22,7 @@ class MappingView(WireView):
     permission_classes = ()
 
     def get(self, request: Request) -> Response:
-        published = SymbolMapping.objects.filter(state=MappingState.PUBLISHED).select_related("instrument")
-        return Response(wire.mapping(published.order_by("instrument__symbol")))
+        return Response(wire.mapping(mappings.published()))
 
 
 class GroupsView(WireView):

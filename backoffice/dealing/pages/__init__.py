@@ -1,5 +1,5 @@
 """Pages of the dealing desk; each module registers its own."""
 
-from backoffice.dealing.pages import busts
+from backoffice.dealing.pages import busts, chart, desk, stop
 
-__all__ = ["busts"]
+__all__ = ["busts", "chart", "desk", "stop"]

@@ -16,7 +16,11 @@ function keepLive(element) {
       const page = new DOMParser().parseFromString(await answer.text(), "text/html");
       const renewed = page.getElementById(element.id);
       if (answer.ok && renewed) {
+        const focused = element.contains(document.activeElement) && document.activeElement.getAttribute("href");
         element.replaceWith(document.adoptNode(renewed));
+        if (focused) {
+          renewed.querySelector(`a[href="${CSS.escape(focused)}"]`)?.focus();
+        }
         keepLive(renewed);
         return;
       }

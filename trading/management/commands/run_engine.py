@@ -1,16 +1,24 @@
+import logging
 import signal
-import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
+from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
+from django.db import OperationalError, connection
 
-from trading.engine import Engine
+from trading.engine import Engine, part
+from trading.leases import RENEW_SECONDS, Crew
 from trading.marginwatch import MarginWatch
+
+log = logging.getLogger(__name__)
+
+MARGIN = "margin"
 
 
 class Command(BaseCommand):
-    help = "Watch prices for working orders and for margin, until told to stop (SIGTERM or Ctrl-C)."
+    help = "Watch prices for working orders and for margin, until told to stop. Several share the work."
 
     def handle(self, *args: Any, **options: Any) -> None:
         stopped = False
@@ -21,20 +29,26 @@ class Command(BaseCommand):
 
         signal.signal(signal.SIGTERM, stop)
         signal.signal(signal.SIGINT, stop)
-        failed = threading.Event()
-        watch = threading.Thread(target=_watch_margin, args=(lambda: stopped, failed), name="margin", daemon=True)
-        watch.start()
-        Engine().run(lambda: stopped or failed.is_set())
+        crew = Crew(
+            {MARGIN: MarginWatch().run, **{part(shard): _engine(shard) for shard in range(settings.ENGINE_SHARDS)}}
+        )
+        while not (stopped or crew.has_failed):
+            _try(lambda: crew.step(lambda: stopped))
+            time.sleep(RENEW_SECONDS)
         stopped = True
-        watch.join()
-        if failed.is_set():
-            raise CommandError("The margin watch failed; see its traceback above.")
+        _try(crew.leave)
+        if crew.has_failed:
+            raise CommandError("A part of the engine failed; see its traceback above.")
 
 
-def _watch_margin(stopping: Callable[[], bool], failed: threading.Event) -> None:
-    """The watch in a thread. When it fails the whole process ends, and is started again: half an engine is none."""
+def _engine(shard: int) -> Callable[[Callable[[], bool]], None]:
+    return lambda stopping: Engine(shard, settings.ENGINE_SHARDS).run(stopping)
+
+
+def _try(do: Callable[[], None]) -> None:
+    """Without Postgres no lease can be kept. Whoever works stops when his has ended, and we ask again."""
     try:
-        MarginWatch().run(stopping)
-    except BaseException:
-        failed.set()
-        raise
+        do()
+    except OperationalError as error:
+        connection.close()
+        log.warning("the engine's leases cannot be kept: %s", error)

@@ -14,19 +14,23 @@ from tvapi.conformance.checks import (  # noqa: I001 (the order in which they ru
     orders,
     brackets,
     positions,
+    bracket_fills,
     extras,
+    oauth_login,
 )
 
 __all__ = [
     "access",
     "accounts",
     "authorization",
+    "bracket_fills",
     "brackets",
     "extras",
     "groups",
     "history",
     "history_intervals",
     "oauth",
+    "oauth_login",
     "orders",
     "positions",
     "prices",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
-from tvapi.conformance.desk import OPPOSITE, SETTLE_SECONDS, Desk, Market, plain
+from tvapi.conformance.desk import OPPOSITE, SETTLE_SECONDS, Desk, Market, Trade, plain
 from tvapi.conformance.framework import Half, check
 from tvapi.conformance.trading import Trading
 
@@ -28,9 +28,8 @@ class Parent:
 
     def __init__(self, desk: Desk) -> None:
         self.desk = desk
-        market = next(desk.markets())
-        self.wanted = prices(market)
-        self.market, self.id, self.placed = desk.rest("limit", self.wanted)
+        self.market, self.id, self.placed = desk.rest("limit", prices)
+        self.wanted = prices(self.market)
         self.brackets = desk.brackets(self.id)
 
     def of_type(self, type_: str) -> dict[str, Any] | None:
@@ -164,31 +163,36 @@ def follow_filled_parent(trading: Trading) -> None:
     """The parent filled, its brackets work; with brackets of positions they belong to the position, and end with it."""
 
     def judge(desk: Desk) -> None:
-        wanted = prices(next(desk.markets()))
         known = set(desk.orders())
-        with desk.traded(wanted) as trade:
-            order_id = str(trade.order["id"])
-
-            def new() -> list[dict[str, Any]]:
-                return [
-                    each
-                    for each in desk.orders().values()
-                    if each["id"] not in known and each["id"] != order_id and each["side"] == OPPOSITE[trade.side]
-                ]
-
-            works = desk.until(lambda _orders: [each["status"] for each in new()] == ["working"] * 2)
-            exchange = desk.get("orders")
-            found = [each["status"] for each in new()]
-            trading.expect(works, f"{desk.id}: the brackets are {found or 'not shown'} after the fill.", exchange)
-            brackets = new()
+        with desk.traded(prices) as trade:
+            brackets = working_brackets(trading, desk, trade, known)
             if desk.has("supportPositionBrackets"):
                 _expect_position_parent(trading, desk, trade.market.symbol, brackets)
             else:
                 free = all("parentId" not in each for each in brackets)
-                trading.expect(free, f"{desk.id}: brackets still name a parent (BRK-13).", exchange)
+                trading.expect(free, f"{desk.id}: brackets still name a parent (BRK-13).", desk.get("orders"))
             _end_brackets(trading, desk, trade.market.symbol, brackets)
 
     trading.on_each(judge, FLAG, "supportMarketBrackets", "supportMarketOrders")
+
+
+def working_brackets(trading: Trading, desk: Desk, trade: Trade, known: set[str]) -> list[dict[str, Any]]:
+    """The two brackets that the filled order leaves at work; `known` are the orders before it."""
+    works = desk.until(
+        lambda orders: [each["status"] for each in new_brackets(orders, trade, known)] == ["working"] * 2
+    )
+    exchange, brackets = desk.get("orders"), new_brackets(desk.orders(), trade, known)
+    found = [each["status"] for each in brackets]
+    trading.expect(works, f"{desk.id}: the brackets are {found or 'not shown'} after the fill.", exchange)
+    return brackets
+
+
+def new_brackets(orders: dict[str, dict[str, Any]], trade: Trade, known: set[str]) -> list[dict[str, Any]]:
+    """What the trade's order has brought beside itself, whichever parent it names now (BRK-13, BRK-15)."""
+    before = known | {str(trade.order["id"])}
+    return [
+        each for order_id, each in orders.items() if order_id not in before and each["side"] == OPPOSITE[trade.side]
+    ]
 
 
 def _expect_position_parent(trading: Trading, desk: Desk, symbol: str, brackets: list[dict[str, Any]]) -> None:
@@ -212,15 +216,28 @@ def _end_brackets(trading: Trading, desk: Desk, symbol: str, brackets: list[dict
             desk.send("DELETE", f"orders/{order_id}")
 
 
-@check("bracketsTrailingStop", "BRK-20 BRK-21", Half.TRADING)
+def _resting_price(desk: Desk) -> tuple[Market, Decimal]:
+    """A market, and the limit of an order that rests in it."""
+    market, order_id, _placed = desk.rest()
+    limit = Decimal(desk.orders()[order_id]["limitPrice"])
+    desk.send("DELETE", f"orders/{order_id}")
+    return market, limit
+
+
+@check("bracketsTrailingStop", "BRK-20 BRK-21 BRK-22", Half.TRADING)
 def trailing_stop(trading: Trading) -> None:
-    """A trailing stop loss is shown as one, with its distance; no other order has that field."""
+    """A trailing stop loss is shown as one, so far from the price of its order; no other order has that field."""
 
     def judge(desk: Desk) -> None:
-        market = next(desk.markets())
-        stop_loss = market.rounded(market.bid * Decimal("0.8"))
-        _market, order_id, _placed = desk.rest("limit", {"stopLoss": stop_loss, "trailingStopPips": str(PIPS)})
+        market, limit = _resting_price(desk)
+        distance = PIPS * Decimal(market.instrument["pipSize"])
+        fields = {"limitPrice": limit, "stopLoss": limit - distance, "trailingStopPips": str(PIPS)}
+        _market, order_id, _placed = desk.rest("limit", fields)
         exchange = desk.get("orders")
+        apart = [limit - Decimal(each["stopPrice"]) for each in desk.brackets(order_id) if each.get("isTrailingStop")]
+        trading.expect(
+            apart in ([], [distance]), f"{desk.id}: {apart} from its order instead of {distance} (BRK-22).", exchange
+        )
         shown = [
             (each.get("isTrailingStop"), each.get("trailingStopPips"))
             for each in desk.brackets(order_id)

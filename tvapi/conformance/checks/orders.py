@@ -285,6 +285,41 @@ def history_is_final(trading: Trading) -> None:
     trading.on_each(judge, "supportOrdersHistory")
 
 
+SESSION_SECONDS = 86400
+MARGIN_SECONDS = 300  # clocks differ, and the session moves on while we ask
+DAY_LONG = ("forex", "crypto")
+
+
+@check("ordersOfTheSession", "ORD-4 ORD-5 ORD-6", Half.TRADING, is_late=True)
+def of_the_session(trading: Trading) -> None:
+    """Every order of the last 24 hours is in `/orders`, for forex and crypto; of those before, only live ones."""
+
+    def judge(desk: Desk) -> None:
+        kinds = {each["name"]: each.get("type") for each in desk.instruments}
+        _market, order_id, _placed = desk.rest()
+        desk.send("DELETE", f"orders/{order_id}")
+        desk.until(lambda orders: orders[order_id]["status"] in FINAL)
+        exchange, begin = desk.get("orders"), time.time() - SESSION_SECONDS
+        history = [each for each in desk.d("ordersHistory") if kinds.get(each["instrument"]) in DAY_LONG]
+        shown = {str(each["id"]): each for each in trading.read(exchange)["d"]}
+        due = {str(each["id"]) for each in history if each["lastModified"] > begin + MARGIN_SECONDS}
+        missing = sorted(due - shown.keys())
+        trading.expect(
+            not missing, f"{desk.id}: of the last 24 hours, and not shown: {', '.join(missing[:5])}.", exchange
+        )
+        old = [
+            order_id
+            for order_id, each in shown.items()
+            if kinds.get(each["instrument"]) in DAY_LONG
+            and each["status"] in FINAL
+            and each["lastModified"] < begin - MARGIN_SECONDS
+        ]
+        if old:
+            trading.warn(f"{desk.id}: final before the session, and still shown: {', '.join(old[:5])}.", exchange)
+
+    trading.on_each(judge, "supportOrdersHistory")
+
+
 # --- over time --------------------------------------------------------------------------------------------------------
 
 

@@ -12,7 +12,7 @@ from tvapi.conformance.framework import Half, check
 from tvapi.conformance.trading import Trading
 
 
-def _position(trading: Trading, desk: Desk, trade: Trade) -> dict[str, Any]:
+def position_of(trading: Trading, desk: Desk, trade: Trade) -> dict[str, Any]:
     """The one that the trade made or changed: by its execution, or the only one. Raises Failed where there is none."""
     found = desk.positions(trade.market.symbol)
     if desk.has("supportExecutions"):
@@ -30,7 +30,7 @@ def follow_fills(trading: Trading) -> None:
     def judge(desk: Desk) -> None:
         with desk.traded() as trade:
             exchange = desk.get("positions")
-            position = _position(trading, desk, trade)
+            position = position_of(trading, desk, trade)
             trading.expect(position["qty"] > 0, f"{desk.id}: a quantity of {position['qty']}.", exchange)
             if desk.has("supportMultiposition"):
                 whole = Decimal(position["qty"]) == Decimal(trade.order["filledQty"])
@@ -51,7 +51,7 @@ def close(trading: Trading) -> None:
 
     def judge(desk: Desk) -> None:
         with desk.traded() as trade:
-            position = _position(trading, desk, trade)
+            position = position_of(trading, desk, trade)
             exchange = desk.send("DELETE", f"positions/{position['id']}", {})
             trading.expect_contract(exchange)
             trading.require(exchange.is_ok, f"Closing is refused: {exchange.says.get('errmsg')}", exchange)
@@ -81,7 +81,7 @@ def partial_close(trading: Trading) -> None:
 
     def judge(desk: Desk) -> None:
         with desk.traded(times=2) as trade:
-            position = _position(trading, desk, trade)
+            position = position_of(trading, desk, trade)
             half = Decimal(trade.order["filledQty"]) / 2
             left = Decimal(position["qty"]) - half
             exchange = desk.send("DELETE", f"positions/{position['id']}", {"amount": plain(half)})
@@ -104,7 +104,7 @@ def reverse(trading: Trading) -> None:
 
     def judge(desk: Desk) -> None:
         with desk.traded() as trade:
-            position = _position(trading, desk, trade)
+            position = position_of(trading, desk, trade)
             other = OPPOSITE[position["side"]]
             form = {"side": other, "currentAsk": plain(trade.market.ask), "currentBid": plain(trade.market.bid)}
             exchange = desk.send("PUT", f"positions/{position['id']}", form)
@@ -128,7 +128,7 @@ def brackets(trading: Trading) -> None:
 
     def judge(desk: Desk) -> None:
         with desk.traded() as trade:
-            position = _position(trading, desk, trade)
+            position = position_of(trading, desk, trade)
             wanted = prices(trade.market)
             seen = {"currentAsk": plain(trade.market.ask), "currentBid": plain(trade.market.bid)}
             path = f"positions/{position['id']}"

@@ -46,6 +46,9 @@ class Command(BaseCommand):
         parser.add_argument("--account", action="append", default=[], metavar="ID", help="trade on this account only")
         parser.add_argument("--foreign-account", default="", metavar="ID", help="an account of somebody else")
         parser.add_argument("--assertion-command", default="", metavar="COMMAND", help="prints a form for oauth2/token")
+        parser.add_argument("--oauth-client", default="", metavar="ID", help="client_id of an environment pair")
+        parser.add_argument("--oauth-secret", default="", metavar="SECRET", help="its client_secret, for the code flow")
+        parser.add_argument("--oauth-redirect", default="", metavar="URI", help="the redirect_uri registered for it")
         parser.add_argument("--left-end", type=int, default=86400, metavar="SECONDS", help="Unix time before all data")
         parser.add_argument("--tradingview-symbols", type=Path, metavar="FILE", help="TradingView's names, as JSON")
         parser.add_argument("--report", type=Path, metavar="FILE.html")
@@ -169,6 +172,9 @@ def _options(given: dict[str, Any]) -> Options:
         left_end=given["left_end"],
         foreign_account=given["foreign_account"],
         assertion_command=given["assertion_command"],
+        oauth_client=given["oauth_client"],
+        oauth_secret=given["oauth_secret"],
+        oauth_redirect=given["oauth_redirect"],
         tradingview_symbols=_names(given["tradingview_symbols"]),
         accounts=tuple(given["account"]),
     )

@@ -1,0 +1,145 @@
+// The chart of an instrument: bars, bid and ask as lines, executions as arrows. It asks for news every few seconds.
+"use strict";
+
+const SECONDS_BETWEEN = 3;
+const NEW_BARS = 3; // the one in progress, and those that may have closed meanwhile
+
+function colours() {
+  const isDark = document.documentElement.classList.contains("dark");
+  return {
+    layout: {
+      background: { color: "transparent" },
+      textColor: isDark ? "#d1d5db" : "#374151",
+      attributionLogo: true,
+    },
+    grid: {
+      vertLines: { color: isDark ? "#1f2937" : "#e5e7eb" },
+      horzLines: { color: isDark ? "#1f2937" : "#e5e7eb" },
+    },
+  };
+}
+
+class Chart {
+  constructor(element) {
+    this.element = element;
+    this.state = document.getElementById("chart-state");
+    this.chart = LightweightCharts.createChart(element, {
+      ...colours(),
+      autoSize: true,
+      timeScale: { timeVisible: element.dataset.resolution === "1" },
+    });
+    const precision = Number(element.dataset.decimals);
+    this.series = this.chart.addSeries(LightweightCharts.CandlestickSeries, {
+      priceFormat: { type: "price", precision, minMove: 10 ** -precision },
+    });
+    this.markers = LightweightCharts.createSeriesMarkers(this.series, []);
+    this.marked = [];
+    this.last = 0;
+    this.lines = {};
+    const observer = new MutationObserver(() => this.chart.applyOptions(colours()));
+    observer.observe(document.documentElement, { attributeFilter: ["class"] });
+    element.addEventListener("keydown", (event) => this.move(event));
+  }
+
+  move(event) {
+    // Left and right scroll, plus and minus widen and narrow the bars.
+    const scale = this.chart.timeScale();
+    const steps = { ArrowLeft: -10, ArrowRight: 10 };
+    const zooms = { "+": 1.25, "-": 0.8 };
+    if (event.key in steps) {
+      scale.scrollToPosition(scale.scrollPosition() + steps[event.key], false);
+    } else if (event.key in zooms) {
+      scale.applyOptions({ barSpacing: scale.options().barSpacing * zooms[event.key] });
+    } else {
+      return;
+    }
+    event.preventDefault();
+  }
+
+  async ask(count) {
+    const query = new URLSearchParams({ resolution: this.element.dataset.resolution, after: this.last });
+    if (count) {
+      query.set("count", count);
+    }
+    const answer = await fetch(`${this.element.dataset.url}?${query}`);
+    if (!answer.ok) {
+      throw new Error(answer.status);
+    }
+    return answer.json();
+  }
+
+  async begin() {
+    try {
+      const found = await this.ask();
+      this.series.setData(found.bars);
+      this.show(found);
+      this.say(found.bars.length ? "" : this.element.dataset.empty);
+      setTimeout(() => this.renew(), SECONDS_BETWEEN * 1000);
+    } catch {
+      this.say(this.element.dataset.away);
+      setTimeout(() => this.begin(), SECONDS_BETWEEN * 1000);
+    }
+  }
+
+  async renew() {
+    if (!document.hidden) {
+      try {
+        const found = await this.ask(NEW_BARS);
+        const newest = this.series.data().at(-1)?.time ?? 0;
+        found.bars.filter((bar) => bar.time >= newest).forEach((bar) => this.series.update(bar));
+        this.show(found);
+        this.say("");
+      } catch {
+        this.say(this.element.dataset.away);
+      }
+    }
+    setTimeout(() => this.renew(), SECONDS_BETWEEN * 1000);
+  }
+
+  show(found) {
+    for (const side of ["bid", "ask"]) {
+      if (found.quote) {
+        this.line(side, found.quote[side]);
+      }
+    }
+    if (found.executions.length) {
+      this.last = found.executions.at(-1).id;
+      this.marked.push(...found.executions.map((each) => this.mark(each)));
+      this.markers.setMarkers(this.marked);
+    }
+  }
+
+  line(side, price) {
+    this.lines[side] ??= this.series.createPriceLine({
+      price,
+      title: this.element.dataset[side],
+      color: side === "bid" ? "#2563eb" : "#dc2626",
+      lineWidth: 1,
+      lineStyle: LightweightCharts.LineStyle.Dashed,
+    });
+    this.lines[side].applyOptions({ price });
+  }
+
+  mark(execution) {
+    const isBuy = execution.side === "buy";
+    return {
+      time: execution.time,
+      position: isBuy ? "belowBar" : "aboveBar",
+      shape: isBuy ? "arrowUp" : "arrowDown",
+      color: isBuy ? "#2563eb" : "#dc2626",
+      text: execution.text,
+    };
+  }
+
+  say(text) {
+    this.state.textContent = text;
+    this.state.hidden = !text;
+  }
+}
+
+document.addEventListener("DOMContentLoaded", () => {
+  const element = document.getElementById("chart");
+  if (element) {
+    new Chart(element).begin();
+  }
+});

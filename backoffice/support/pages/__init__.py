@@ -1,0 +1,5 @@
+"""Pages of support."""
+
+from backoffice.support.pages import lens
+
+__all__ = ["lens"]

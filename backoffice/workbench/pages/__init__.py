@@ -1,0 +1,5 @@
+"""Pages of the mapping workbench; each module registers its own."""
+
+from backoffice.workbench.pages import releases, tables
+
+__all__ = ["releases", "tables"]

@@ -1,0 +1,256 @@
+"""The dealing desk's live pages show what is, and stopping trading does what it says."""
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from django.test import Client as Browser
+from django.urls import reverse
+
+from accounts.choices import AccountState, Profile
+from accounts.models import Account, User
+from accounts.roles import Role
+from backoffice.operations import jobs
+from backoffice.operations.models import Job
+from marketdata import quotes, ticklog
+from tests import factories
+from tests.backoffice.test_admin import browser, staff, url
+from tests.trading import desk
+from trading import liquidation, orders
+from trading.errors import OrderRejected, Reason
+from trading.models import Order, Position
+from trading.states import OrderStatus
+from trading.venues.models import FixSession, VenueRoute
+
+pytestmark = pytest.mark.django_db
+D = Decimal
+
+
+@pytest.fixture
+def account() -> Account:
+    for symbol, bid, ask in (("EURUSD", "1.10000", "1.10010"), ("USDJPY", "150.000", "150.010")):
+        factories.instrument(symbol, session_regular="24x7")
+        factories.quote(symbol, bid, ask)
+    return factories.account(number="DESK-1", of_group=factories.group(symbols=["EURUSD", "USDJPY"]))
+
+
+def dealer() -> Browser:
+    made = Browser()
+    user = User.objects.filter(username="the-dealing").first() or staff(Role.DEALING)
+    made.force_login(user, backend="django.contrib.auth.backends.ModelBackend")
+    return made
+
+
+def tables(page: str, **query: str) -> dict[str, list[list[str]]]:
+    found = dealer().get(reverse(f"page:{page}"), query).context["tables"]
+    return {str(title): [[text(cell) for cell in row] for row in table["rows"]] for title, table, _empty in found}
+
+
+def text(cell: object) -> str:
+    """What a cell says, without its link."""
+    return str(cell).replace("</a>", "").rpartition(">")[2]
+
+
+# --- live pages -------------------------------------------------------------------------------------------------------
+
+
+def test_exposure_is_summed_by_instrument_and_by_currency(account: Account) -> None:
+    other = factories.account(number="DESK-2", of_group=account.group)
+    desk.fill(account, "buy", "30000")
+    desk.fill(other, "sell", "10000")
+    desk.fill(other, "buy", "2000", "USDJPY")
+    found = tables("desk_exposure", currency="USD")
+    assert found["by instrument"] == [
+        ["EURUSD", "2", "30,000", "10,000", "20,000", "22,001", "-4", "Trading"],
+        ["USDJPY", "1", "2,000", "0", "2,000", "1,999.93", "-0.13", "Trading"],
+    ]
+    # 30,000 bought at 1.1001 and 10,000 sold at 1.1; 2,000 dollars bought at 150.01.
+    assert [row[:2] for row in found["by currency"]] == [
+        ["EUR", "20,000"],
+        ["JPY", "-300,020"],
+        ["USD", "-20,003"],
+    ]
+
+
+def test_the_desk_is_empty_without_trades(account: Account) -> None:
+    for page, words in (
+        ("desk_exposure", "Nobody holds a position."),
+        ("desk_orders", "No order waits for a price."),
+        ("desk_margin", "No position was ever closed for its margin."),
+        ("desk_prices", "No tick of today was refused."),
+    ):
+        assert words in dealer().get(reverse(f"page:{page}")).content.decode(), page
+
+
+def test_orders_near_the_market_come_first(account: Account) -> None:
+    far = desk.fill(account, "buy", "1000", limit="1.05000")
+    near = desk.fill(account, "sell", "1000", limit="1.10100")
+    stop = desk.fill(account, "buy", "1000", "USDJPY", stop="150.100")
+    rows = tables("desk_orders")["the nearest first"]
+    assert [row[0] for row in rows] == [str(order.pk) for order in (stop, near, far)]
+    assert [row[-1] for row in rows] == ["0.060 %", "0.091 %", "4.554 %"]
+
+
+def test_margin_calls_and_stop_outs_show_what_was_seen(account: Account) -> None:
+    account.balances.update(total=D(3000))
+    desk.fill(account, "buy", "100000")
+    desk.market(account, "1.08900", "1.08910")
+    liquidation.review(account.pk)
+    [row] = tables("desk_margin")["margin calls"]
+    assert (row[0], row[1]) == ("DESK-1", "85.90 %")
+    desk.market(account, "1.07900", "1.07910")
+    liquidation.review(account.pk)
+    [row] = tables("desk_margin")["latest stop-outs"]
+    assert row[1:4] == ["DESK-1", "Stop-out: position closed", "40.45 %"]
+    assert "100,000 EURUSD from 1.1001, now 1.079" in row[6]
+
+
+def test_prices_that_are_old_come_first(account: Account) -> None:
+    ticklog.connection().hdel(ticklog.QUOTES, "USDJPY")
+    rows = tables("desk_prices")["prices, the worst first"]
+    assert [(row[0], row[5]) for row in rows] == [("USDJPY", "too old"), ("EURUSD", "well")]
+    assert quotes.get("USDJPY") is None
+
+
+def test_a_page_without_redis_says_so(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    import redis
+
+    def away(*args: Any) -> None:
+        raise redis.ConnectionError
+
+    monkeypatch.setattr("backoffice.dealing.feed_health.look", away)
+    answer = dealer().get(reverse("page:desk_prices"))
+    assert (answer.status_code, "cannot be read at the moment" in answer.content.decode()) == (200, True)
+
+
+# --- stopping ---------------------------------------------------------------------------------------------------------
+
+
+def stop(kind: str, pk: int, **form: str) -> Any:
+    address = reverse("page:stop", args=[kind, pk])
+    return dealer().post(address, {"reason": "Fraud", "confirmed": "yes", **form}, follow=True)
+
+
+def run_job() -> str:
+    job = Job.objects.get()
+    jobs.run(job.pk)
+    job.refresh_from_db()
+    return job.message
+
+
+def test_the_kill_switch_of_an_account_stops_cancels_and_closes(account: Account) -> None:
+    desk.fill(account, "buy", "10000", sl="1.05")
+    desk.fill(account, "buy", "1000", limit="1.05000")
+    address = reverse("page:stop", args=["account", account.pk])
+    asked = dealer().post(address, {"state": "no_trading", "cancels": "on", "closes": "on", "reason": "Fraud"})
+    page = asked.content.decode()
+    assert "Orders that will be cancelled: 1." in page
+    assert "Positions that will be closed at the market: 1." in page
+    assert Account.objects.get().state == AccountState.ACTIVE
+    stop("account", account.pk, state="no_trading", cancels="on", closes="on")
+    with pytest.raises(OrderRejected) as refused:
+        desk.place(account, "buy", "1000")
+    assert refused.value.reason is Reason.ACCOUNT_NO_TRADING
+    assert run_job() == ("Orders cancelled: 1, ended already: 0. Positions being closed: 1, not possible: 0.")
+    desk.drain(account)
+    assert not Position.objects.open().exists()
+    assert not Order.objects.live().exists()
+    assert Order.objects.get(closes__isnull=False, role="").events.first().by.username == "the-dealing"  # type: ignore[union-attr]
+
+
+def test_stop_losses_stay_when_positions_do(account: Account) -> None:
+    desk.fill(account, "buy", "10000", sl="1.05")
+    stop("account", account.pk, state="close_only", cancels="on")
+    run_job()
+    assert Order.objects.live().get().role == "sl"
+
+
+def test_a_group_is_stopped_as_a_whole_and_resumed(account: Account) -> None:
+    other = factories.account(number="DESK-2")
+    stop("group", account.group_id, state="close_only")
+    assert not Job.objects.exists()
+    with pytest.raises(OrderRejected) as refused:
+        desk.place(account, "buy", "1000")
+    assert refused.value.reason is Reason.ACCOUNT_CLOSE_ONLY
+    assert desk.place(other, "buy", "1000")
+    stop("group", account.group_id, state="active")
+    assert desk.place(account, "buy", "1000")
+
+
+def test_closing_is_allowed_in_a_close_only_group(account: Account) -> None:
+    desk.fill(account, "buy", "10000")
+    stop("group", account.group_id, state="close_only")
+    desk.fill(account, "sell", "10000")
+    assert not Position.objects.open().exists()
+
+
+def test_the_desk_does_not_set_free_what_operations_blocked(account: Account) -> None:
+    Account.objects.update(state=AccountState.BLOCKED)
+    stop("account", account.pk, state="close_only")
+    assert Account.objects.get().state == AccountState.BLOCKED
+
+
+def test_an_instrument_is_halted_and_its_orders_cancelled(account: Account) -> None:
+    waiting = desk.fill(account, "buy", "1000", limit="1.05000")
+    spared = desk.fill(account, "buy", "1000", "USDJPY", limit="149.000")
+    stop("instrument", waiting.instrument_id, state="halted", cancels="on")
+    run_job()
+    waiting.refresh_from_db()
+    spared.refresh_from_db()
+    assert (waiting.status, spared.status) == (OrderStatus.CANCELLED, OrderStatus.WORKING)
+    with pytest.raises(OrderRejected) as refused:
+        desk.place(account, "buy", "1000")
+    assert refused.value.reason is Reason.INSTRUMENT_HALTED
+
+
+def test_a_venue_gets_nothing_new(account: Account) -> None:
+    session = FixSession.objects.create(
+        name="lp", host="127.0.0.1", port=1, sender_comp_id="US", target_comp_id="LP", is_enabled=True
+    )
+    route = VenueRoute.objects.create(priority=1, session=session)
+    assert desk.place(account, "buy", "1000").venue == session.venue
+    page = stop("venue", session.pk, state="off").content.decode()
+    assert "It holds from the next order on." in page
+    route.refresh_from_db()
+    assert route.is_active is False
+    assert desk.place(account, "buy", "1000").venue == "internal"
+
+
+@pytest.mark.parametrize(
+    ("kind", "status"), [("account", 403), ("group", 403), ("instrument", 403), ("venue", 403), ("planet", 404)]
+)
+def test_only_dealing_stops(account: Account, kind: str, status: int) -> None:
+    address = reverse("page:stop", args=[kind, account.pk])
+    for role in (Role.SUPPORT, Role.COMPLIANCE):
+        visitor = browser(role)
+        assert visitor.post(address, {"state": "no_trading", "confirmed": "yes"}).status_code == status
+    assert Account.objects.get().state == AccountState.ACTIVE
+
+
+def test_a_job_that_is_stopped_keeps_what_is_done(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk.fill(account, "buy", "1000", limit="1.05000")
+    desk.fill(account, "buy", "1000", limit="1.04000")
+    stop("account", account.pk, state="no_trading", cancels="on")
+    monkeypatch.setattr(jobs, "SECONDS_BETWEEN_SIGNS", 0)
+    cancel = orders.cancel
+
+    def cancel_and_stop(*args: Any, **kwargs: Any) -> Order:
+        Job.objects.update(cancel_asked=True)
+        return cancel(*args, **kwargs)
+
+    monkeypatch.setattr(orders, "cancel", cancel_and_stop)
+    assert run_job().startswith("It was stopped half way. Orders cancelled: 1,")
+    assert Order.objects.live().count() == 1
+
+
+def test_one_position_is_closed_in_the_dealers_name(account: Account) -> None:
+    desk.fill(account, "buy", "10000")
+    Account.objects.update(state=AccountState.NO_TRADING)
+    position = Position.objects.get()
+    assert "Close the position…" in dealer().get(url(position, "change")).content.decode()
+    address = reverse("page:position_close", args=[position.pk])
+    assert "Buy 10,000 EURUSD of DESK-1 will be closed" in dealer().get(address).content.decode()
+    dealer().post(address, {"confirmed": "yes", "_reason": "Client asked by telephone"})
+    desk.drain(account)
+    assert not Position.objects.open().exists()
+    assert account.profile is Profile.FX_NETTING
