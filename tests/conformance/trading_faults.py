@@ -150,6 +150,12 @@ def _reversed_depth(said: dict[str, Any]) -> None:
     said["d"]["bids"].reverse()
 
 
+def _one_parent(order: dict[str, Any], state: State) -> None:
+    """All brackets of positions are those of one position."""
+    if order.get("parentType") == "position":
+        order["parentId"] = state.setdefault("parent", order["parentId"])
+
+
 TRADING = (
     Fault("accounts-open", "tradingUnauthorizedRequests", after=let_in("/accounts")),
     Fault("no-cors-on-401", "corsOnUnauthorized", after=_without_origin(401)),
@@ -195,6 +201,7 @@ TRADING = (
     Fault("modify-ignored", "ordersModify", before=_not_done("PUT"), account="STOCK"),
     Fault("history-alive", "ordersHistoryIsFinal", after=says("/ordersHistory", _alive_in_history), account="FX-NET"),
     Fault("no-average", "ordersMarketFill", after=each_order(_spoil_market), account="PERP"),
+    Fault("one-parent", "positionsHaveTheirOwnBrackets", after=each_order(_one_parent), account="FX-HEDGE"),
 )
 
 CELLS = Fault(
