@@ -34,7 +34,7 @@ def client_address(request: HttpRequest) -> str | None:
 
 def lockout_parameters(attempt: Any, credentials: dict[str, Any] | None = None) -> list[Any]:
     """What failures are counted by; `attempt` is a request with its credentials, or a row of earlier failures."""
-    login = (credentials or {}).get("username") or getattr(attempt, "username", "")
+    login = str((credentials or {}).get("username") or getattr(attempt, "username", ""))
     return [["username", "ip_address"]] if _is_data_server(login) else ["username"]
 
 

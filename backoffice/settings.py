@@ -65,6 +65,7 @@ WEB_THREADS = env.int("WEB_THREADS", default=8)  # of each ASGI process; each ke
 # processes may differ in both.
 POLL_SNAPSHOTS = env.bool("POLL_SNAPSHOTS", default=True)
 POLL_LANE = env.bool("POLL_LANE", default=True)
+METRICS_TOKEN = env.str("METRICS_TOKEN", default="")  # what Prometheus sends; without it nobody reads /metrics
 # Asynchronous functions that are asked before Django, see backoffice.asgi.
 ASGI_HANDLERS = ["tvapi.lane.handle", "tvapi.streaming.handle", "tvapi.account_streams.handle"]
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["*"] if IS_LOCAL else [])
@@ -98,6 +99,7 @@ INSTALLED_APPS = [
     "backoffice.dealing",
     "backoffice.workbench",
     "backoffice.support",
+    "backoffice.integration",
     "tvapi",
     "tvapi.conformance",
 ]

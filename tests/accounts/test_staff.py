@@ -222,7 +222,7 @@ def test_every_page_that_moves_money_asks_for_it(browser, settings):
 # --- recovery codes of clients ----------------------------------------------------------------------------------------
 
 
-def give_codes(browser: Browser, *devices: TOTPDevice) -> HttpResponse:
+def give_codes(browser: Browser, *devices: TOTPDevice) -> Any:
     chosen = [device.pk for device in devices]
     form = {"action": "give_recovery_codes", "_selected_action": chosen}
     return browser.post(reverse("admin:otp_totp_totpdevice_changelist"), form, follow=True)

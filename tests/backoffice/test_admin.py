@@ -238,6 +238,7 @@ def test_the_account_page_shows_money_positions_orders_and_postings(business: Ac
         "latest executions",
         "latest postings",
         "cash requests",
+        "data subscriptions",
         "the login's tokens",
         "history",
     ]
