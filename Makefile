@@ -5,7 +5,7 @@ STAMP := .venv/.synced
 WORKERS := 3
 UV = $(or $(shell command -v uv 2>/dev/null),.tools/bin/uv)
 
-.PHONY: demo test soak chaos session proofs fuzz lint format bench stale messages clean help screenshots
+.PHONY: demo test audit soak chaos session proofs fuzz lint format bench stale messages clean help screenshots
 .DEFAULT_GOAL := help
 
 demo: $(STAMP) ## start everything: servers, demo data, web, stream, worker, beat, feed, engine (HTTP_PORT, DEMO_DIR)

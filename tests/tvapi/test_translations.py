@@ -51,6 +51,13 @@ def test_translations_keep_their_placeholders(name: str, code: str) -> None:
             assert sorted(PLACEHOLDER.findall(form)) in expected, form
 
 
+@pytest.mark.parametrize(("name", "code"), CATALOGUES)
+def test_no_sentence_is_left_in_english(name: str, code: str) -> None:
+    """Words may be the same in both; a sentence never is."""
+    found = entries(name, code).items()
+    assert [text for text, entry in found if text.endswith((".", "?")) and text in forms(entry)] == []
+
+
 @pytest.mark.parametrize("code", LANGUAGES)
 def test_no_refusal_is_left_in_english(code: str) -> None:
     with translation.override("en"):
