@@ -5,7 +5,7 @@ STAMP := .venv/.synced
 WORKERS := 3
 UV = $(or $(shell command -v uv 2>/dev/null),.tools/bin/uv)
 
-.PHONY: demo test proofs fuzz lint format screenshots messages clean help
+.PHONY: demo test soak chaos session proofs fuzz lint format bench stale screenshots messages clean help
 .DEFAULT_GOAL := help
 
 demo: $(STAMP) ## start everything: servers, demo data, web, stream, worker, beat, feed, engine (HTTP_PORT, DEMO_DIR)
@@ -16,6 +16,16 @@ test: $(STAMP) ## run the tests on servers of their own (ARGS='-k name' to choos
 
 proofs: $(STAMP) ## run the long tests: whole demos, browsers, every page for every role, every fault, kills
 	@$(BIN)/python -m pytest -n $(WORKERS) -m proof $(ARGS)
+
+soak: $(STAMP) ## drive accounts of all kinds through 1,000,000 random steps (STEPS, SEED to choose)
+	@MACHINE_STEPS=$(or $(STEPS),1000000) MACHINE_SEED=$(SEED) \
+		$(BIN)/python -m pytest -q -n $(WORKERS) tests/trading/test_machine.py
+
+chaos: $(STAMP) ## kill a demo's processes at random while clients trade (CHAOS_SECONDS, CHAOS_SEED to choose)
+	@$(BIN)/python -m tests.e2e.chaos
+
+session: $(STAMP) ## poll during random trading, and be contradicted by no answer (SESSION_SECONDS, SESSION_URL to choose)
+	@$(BIN)/python -m tests.e2e.session
 
 fuzz: $(STAMP) ## send 50,000 requests made from openapi.yaml (FUZZ_REQUESTS, FUZZ_SEED to choose)
 	@FUZZ_REQUESTS=$(or $(FUZZ_REQUESTS),50000) $(BIN)/python -m pytest -q -s tests/tvapi/test_generated_requests.py
@@ -32,6 +42,12 @@ lint: $(STAMP) ## check style, types, import directions, migrations
 format: $(STAMP) ## put the code into the common style
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
+
+bench: $(STAMP) ## measure, and write docs/benchmarks.md (ARGS='--only poll --rounds 3' to choose)
+	@$(BIN)/python manage.py bench $(or $(ARGS),--page)
+
+stale: $(STAMP) ## ask 100,000 times while accounts change and writers die: no answer may be older than the last commit
+	@$(BIN)/python manage.py bench --only stale
 
 screenshots: $(STAMP) ## make the pictures of docs/ from the running demo (HTTP_PORT)
 	@$(BIN)/python -m docs.images.make http://127.0.0.1:$(or $(HTTP_PORT),8000)

@@ -9,7 +9,8 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from django.db import transaction
-from django.db.models import F, QuerySet
+from django.db.models import F
+from django.db.models.expressions import Combinable
 
 from accounts.choices import LedgerKind, TransferKind
 from accounts.models import Account, Balance, LedgerAccount, Posting, Transfer
@@ -59,7 +60,7 @@ def post(kind: TransferKind, reference: str, legs: Mapping[Leg, Decimal], *, by:
     for leg, amount in moves.items():
         # House totals are sums on demand: a row of their own would make every account wait for every other.
         if leg.account_id is not None:
-            _balance(leg.account_id, leg.currency).update(total=F("total") - amount)
+            _change(leg.account_id, leg.currency, total=F("total") - amount)
     return transfer
 
 
@@ -83,16 +84,16 @@ def credit(
 def reserve(account: Account, currency: str, amount: Decimal) -> None:
     """Set aside what an order may cost (negative: release). The database refuses more than there is of a spot asset."""
     if amount:
-        _balance(account.pk, currency).update(reserved=F("reserved") + amount)
+        _change(account.pk, currency, reserved=F("reserved") + amount)
 
 
-def _balance(account_id: int, currency: str) -> QuerySet[Balance]:
-    """The one row of the account's balance, made with nothing in it when there is none yet."""
+def _change(account_id: int, currency: str, **changes: Combinable) -> None:
+    """Change the one row of the account's balance, which is made with nothing in it when there is none yet."""
     row = Balance.objects.filter(account_id=account_id, currency_id=currency)
-    if not row.exists():
+    if not row.update(**changes):
         account = Account.objects.select_related("group").get(pk=account_id)
         Balance.objects.create(account=account, currency_id=currency, may_be_negative=account.profile.has_positions)
-    return row
+        row.update(**changes)
 
 
 def _check_balanced(legs: Mapping[Leg, Decimal]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 from tests.conformance.faults import let_in, plain_text, says
@@ -218,6 +219,26 @@ def _bracket(change: Callable[[dict[str, Any]], Any]) -> Callable[[Passing, Stat
     return each_order(lambda order, _state: change(order) if order.get("parentId") else None)
 
 
+def _outlives(said: dict[str, Any]) -> None:
+    """The stop loss of a take profit that was executed goes on."""
+    if any(order["status"] == "filled" and order["type"] == "limit" for order in said["d"]):
+        for order in said["d"]:
+            if order["type"] == "stop" and order["status"] == "cancelled":
+                order["status"] = "working"
+
+
+def _falls(order: dict[str, Any], state: State) -> None:
+    """A trailing stop is shown a tick lower each time."""
+    if order.get("isTrailingStop") and order["status"] == "working":
+        state["looks"] = state.get("looks", 0) + 1
+        order["stopPrice"] -= state["looks"] * Decimal("0.00001")
+
+
+def _lost(said: dict[str, Any]) -> None:
+    """The history knows an order of today that `/orders` does not."""
+    said["d"] += [{**order, "id": "lost"} for order in said["d"][:1]]
+
+
 def _amount_lost(passing: Passing, _state: State) -> None:
     if passing.method == "DELETE":
         passing.body = b""
@@ -265,6 +286,9 @@ BRACKETS = (
     Fault(
         "position-brackets-sleep", "positionsBrackets", after=_bracket(lambda order: order.update(status="inactive"))
     ),
+    Fault("stop-outlives", "bracketsOneExecutedEndsTheOther", after=says("/orders", _outlives)),
+    Fault("stop-falls", "bracketsTrailingStopFollows", after=each_order(_falls)),
+    Fault("order-lost", "ordersOfTheSession", after=says("/ordersHistory", _lost)),
     Fault("closes-all", "positionsPartialClose", before=_amount_lost),
     Fault("close-ignored", "positionsClose", before=_not_done("DELETE")),
     Fault("reverse-ignored", "positionsReverse", before=_not_done("PUT")),
