@@ -39,6 +39,9 @@ lint: $(STAMP) ## check style, types, import directions, migrations
 	@$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec compose.yaml
 	@$(BIN)/hadolint Dockerfile
 
+audit: $(STAMP) ## look the locked dependencies up in the list of known vulnerabilities (needs api.osv.dev)
+	@$(UV) audit --frozen
+
 format: $(STAMP) ## put the code into the common style
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .

@@ -273,6 +273,32 @@ class TradingConditions(models.Model):
         validators=[MinValueValidator(Decimal(0))],
         help_text=_("How far from the market an order's prices may lie, as a part of it. Empty: as far as one likes."),
     )
+    mark_up_pips = NumericField(
+        _("mark-up in pips"),
+        default=Decimal(0),
+        validators=[MinValueValidator(Decimal(0))],
+        help_text=_("What we fill ourselves is filled so much dearer for buyers, so much cheaper for sellers."),
+    )
+    slippage_pips = NumericField(
+        _("slippage at most, in pips"),
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(Decimal(0))],
+        help_text=_(
+            "We fill from the depth no further than this from its best price; the rest waits for the next prices. "
+            "Empty: as deep as it takes."
+        ),
+    )
+    last_look_pips = NumericField(
+        _("last look, in pips"),
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(Decimal(0))],
+        help_text=_(
+            "A market order is rejected when the price has moved by more than this, either way, since it was accepted. "
+            "Orders that close a position never are. Empty: no last look."
+        ),
+    )
     max_open_orders = models.PositiveIntegerField(_("open orders at most"), default=200)
     max_quote_age_seconds = models.PositiveIntegerField(_("oldest price traded on, in seconds"), default=30)
     state = models.CharField(
@@ -315,6 +341,12 @@ class TradingConditions(models.Model):
                     margin_rate__gte=0, commission_rate__gte=0, commission_minimum__gte=0, market_buffer__gte=0
                 ),
                 name="conditions_not_negative",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(mark_up_pips__gte=0)
+                & (models.Q(slippage_pips__gte=0) | models.Q(slippage_pips__isnull=True))
+                & (models.Q(last_look_pips__gte=0) | models.Q(last_look_pips__isnull=True)),
+                name="conditions_execution_not_negative",
             ),
             models.CheckConstraint(
                 condition=models.Q(maintenance_rate__gte=0) | models.Q(maintenance_rate__isnull=True),
@@ -488,6 +520,17 @@ class LedgerAccount(models.Model):
         return f"{self.account or self.get_kind_display()} {self.currency_id}"
 
 
+class TransferQuerySet(models.QuerySet["Transfer"]):
+    def once(self, kind: TransferKind, reference: str, by: User | None) -> Transfer | None:
+        """A new transfer; None when there is one of this reference. In one statement, which leaves no savepoint."""
+        made = self.raw(
+            f"INSERT INTO {self.model._meta.db_table} (kind, reference, by_id) VALUES (%s, %s, %s)"  # noqa: S608
+            " ON CONFLICT (reference) DO NOTHING RETURNING *",
+            [kind, reference, by and by.pk],
+        )
+        return next(iter(made), None)
+
+
 class Transfer(models.Model):
     """One movement of money: postings that sum to zero in every currency. `reference` names its one cause."""
 
@@ -495,6 +538,8 @@ class Transfer(models.Model):
     reference = models.CharField(_("reference"), max_length=128, unique=True)
     by = models.ForeignKey(User, models.PROTECT, null=True, blank=True, related_name="+", verbose_name=_("by"))
     created_at = models.DateTimeField(_("created"), db_default=Now(), db_index=True)
+
+    objects = TransferQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("transfer")

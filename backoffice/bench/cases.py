@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from backoffice.bench import engine, fills, servers, staleness, symbols, world
+from backoffice.bench import engine, fills, history, servers, staleness, symbols, world
 from backoffice.bench.load import Plan, Result, request
 from backoffice.bench.servers import Web
 from backoffice.bench.world import Trader, World
@@ -178,6 +178,19 @@ def symbol_info(made: World, rounds: int) -> Row:
     return Row("symbol_info, 10,000 symbols", figure, "< 5x of one symbol", ratio < 5, ratio)
 
 
+def whole_day(made: World, rounds: int) -> Row:
+    rows_ms, ours_ms = history.compare(made, rounds)
+    ratio = rows_ms / ours_ms
+    figure = f"{ours_ms:.1f} ms, {ratio:.1f}x as fast as {rows_ms:.1f} ms"
+    return Row("history, a whole day", figure, "20x of a row per bar with serializer", ratio >= 20, ratio)
+
+
+def bars_import(made: World, rounds: int) -> Row:
+    by_clock, by_cpu = history.import_rates(made, rounds)
+    figure = f"{by_clock:,.0f}/s, {by_cpu:,.0f} in a second of its process' CPU time"
+    return Row("bars import by COPY", figure, "200,000/s", by_clock >= 200_000, None, {"by_cpu": round(by_cpu)})
+
+
 CASES: dict[str, Case] = {
     "poll": poll_lane,
     "drf": polls_without_lane,
@@ -185,5 +198,7 @@ CASES: dict[str, Case] = {
     "fill": place_and_fill,
     "engine": triggers,
     "symbols": symbol_info,
+    "history": whole_day,
+    "bars": bars_import,
     "stale": stale_reads,
 }

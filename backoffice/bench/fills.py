@@ -31,9 +31,10 @@ _SAME_ROWS = """
 BEGIN;
 UPDATE accounts_account SET version = version + 1 WHERE id = :account;
 INSERT INTO trading_order (account_id, instrument_id, side, type, qty, filled_qty, duration, status, reason,
-    reason_details, request_id, held, held_currency_id, venue, queued, last_book, revision)
+    reason_details, request_id, held, held_currency_id, venue, queued, last_book, revision, if_touched, role,
+    parent_type)
   VALUES (:account, :instrument, 'buy', 'market', 1000, 0, 'gtc', 'placing', '', '{}', gen_random_uuid()::text, 11,
-    'USD', 'internal', true, '', 0) RETURNING id AS order_id \\gset
+    'USD', 'internal', true, '', 0, false, '', '') RETURNING id AS order_id \\gset
 INSERT INTO trading_orderevent (order_id, kind, status, book, details)
   VALUES (:order_id, 'placed', 'placing', '', '{}');
 COMMIT;

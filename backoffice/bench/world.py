@@ -100,7 +100,7 @@ def _traders(group: AccountGroup, currency: Currency, prefix: str, users: int) -
     return [Trader(*pair) for pair in zip(accounts, given, strict=True)]
 
 
-def instrument(symbol: str, group: SymbolGroup) -> Instrument:
+def instrument(symbol: str, group: SymbolGroup | None) -> Instrument:
     """Not saved yet."""
     return Instrument(
         symbol=symbol,
