@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pgtrigger
+from django.contrib.postgres.indexes import BrinIndex
 from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Now
@@ -261,6 +262,7 @@ class Order(models.Model):
             models.Index(fields=["account", "final_at"]),
             models.Index(fields=["id"], condition=Q(queued=True), name="orders_queued"),
             models.Index(fields=["instrument"], condition=Q(status="working"), name="orders_working"),
+            BrinIndex(fields=["created_at"], name="orders_by_time"),  # rows lie in this order: it costs next to nothing
         ]
         triggers = [
             pgtrigger.FSM(

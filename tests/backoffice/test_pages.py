@@ -84,6 +84,7 @@ OTHERS = {"lens_look"}  # somebody else's look: one is asked for one's own reaso
 @pytest.fixture
 def addresses() -> dict[str, str]:
     """A working address of every page."""
+    reverse("admin:index")  # reads all addresses, and with them the pages
     account = factories.account(number="PAGE-1")
     maker = factories.user("maker", is_superuser=True, is_staff=True)
     asked = cash.ask(cash.Wish(CashKind.DEPOSIT, account.pk, "USD", Decimal(1), "x", "k"), by=maker)

@@ -23,4 +23,5 @@ class Command(BaseCommand):
             load.make(orders, postings, self.stdout.write)
         if measure:
             for page in load.measure():
-                self.stdout.write(f"{page.median_ms:7.0f} ms {page.worst_ms:7.0f} ms  {page.status}  {page.path}")
+                times = f"{page.median_ms:7.0f} ms {page.worst_ms:7.0f} ms {page.cpu_ms:7.0f} ms of work"
+                self.stdout.write(f"{times}  {page.status}  {page.path}")
