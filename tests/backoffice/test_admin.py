@@ -238,6 +238,7 @@ def test_the_account_page_shows_money_positions_orders_and_postings(business: Ac
         "latest executions",
         "latest postings",
         "cash requests",
+        "data subscriptions",
         "the login's tokens",
         "history",
     ]
@@ -419,6 +420,7 @@ def group_form(group: AccountGroup, effective_from: datetime) -> dict[str, Any]:
         "commission_minimum": "0",
         "fee_asset": "quote",
         "market_buffer": "0.02",
+        "mark_up_pips": "0",
         "max_open_orders": "200",
         "max_quote_age_seconds": "30",
     }
