@@ -67,8 +67,8 @@ def run(only: Sequence[str], rounds: int, *, page: bool) -> list[Row]:
         rows.append(row)
         sys.stdout.write(f"{'met  ' if row.is_met else 'SHORT'} {row.case}: {row.figure} (wanted: {row.wanted})\n")
         sys.stdout.flush()
-    if page:
-        PAGE.write_text(_page(PAGE.read_text(), rows, rounds))
+        if page:
+            PAGE.write_text(_page(PAGE.read_text(), row, rounds))
     return rows
 
 
@@ -91,16 +91,15 @@ def machine() -> dict[str, str]:
     }
 
 
-def _page(page: str, rows: Sequence[Row], rounds: int) -> str:
-    """The page with these rows in its table; rows of cases that were not run stay as they were."""
+def _page(page: str, row: Row, rounds: int) -> str:
+    """The page with this row in its table; those of other cases stay as they were."""
     before, _heading, rest = page.partition(HEADING)
     own, next_heading, after = rest.partition("\n## ")
     cells = [line.strip("| ").split(" | ") for line in own.splitlines() if line.startswith("| ")]
     table = {row[0]: row[1:] for row in cells[2:]}  # below its heads
     here = machine()
     run_at = f"{here['date']}, {rounds} rounds, load {here['load']}"
-    for row in rows:
-        table[row.case] = [row.figure, row.wanted, "yes" if row.is_met else "no", run_at]
+    table[row.case] = [row.figure, row.wanted, "yes" if row.is_met else "no", run_at]
     lines = [
         HEADING,
         "",

@@ -8,13 +8,14 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from accounts.choices import Profile
+from accounts.choices import CommissionKind, Profile
 from accounts.models import Account, User
 from marketdata import bars
 from marketdata.bars import Bar
 from tests import factories
 from tests.trading import desk
 from tests.tvapi.contract import TradingView
+from trading import orders
 
 pytestmark = pytest.mark.django_db
 
@@ -81,3 +82,15 @@ def test_no_endpoint_asks_more_often_for_more(tv: TradingView, account: Account)
     grow(account, range(FEW, MANY))
     assert queries(tv) == before
     assert max(before.values()) <= 12
+
+
+def test_an_order_takes_no_more_statements_than_it_did(account: Account, django_assert_max_num_queries) -> None:
+    """All but the first few run under the account's lock. The transaction's own two are counted."""
+    factories.change_conditions(account.group, commission_kind=CommissionKind.PER_MILLION, commission_rate=Decimal(40))
+    factories.quote("EURUSD", "1.1", "1.1001")
+    desk.fill(account, "buy", "1000")
+    with django_assert_max_num_queries(17):
+        order = desk.place(account, "buy", "1000")
+    with django_assert_max_num_queries(25):  # one more than in a net account: the position is a new one
+        orders.work(account.pk, order.pk)
+    assert order.executions.get().commission == Decimal("0.05")
