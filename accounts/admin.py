@@ -24,6 +24,7 @@ from unfold.widgets import UnfoldAdminTextInputWidget
 from accounts import access_admin  # noqa: F401 (its pages)
 from accounts.choices import AccountEventKind, AccountState, ConditionsState
 from accounts.dossier_models import AccountEvent, NumberSeries
+from accounts.entitlement_models import DataSubscription
 from accounts.models import (
     AccessToken,
     Account,
@@ -313,6 +314,13 @@ class AccountAdmin(StaffAdmin):
             list_url(account.cash_requests.model, **of_account),
         )
         yield Panel(
+            _("data subscriptions"),
+            account.client.user.data_subscriptions.select_related("tariff"),
+            ("id", "tariff", "starts_at", "ends_at"),
+            _("None: the login sees the groups of symbols that no tariff names, and what is for everybody."),
+            list_url(DataSubscription, user__id__exact=account.client.user_id),
+        )
+        yield Panel(
             _("the login's tokens"),
             account.client.user.access_tokens.order_by("-pk"),
             ("id", "created_at", "expires_at", "revoked_at"),
@@ -331,6 +339,7 @@ CONDITIONS_FIELDS = (
     ("commission_kind", "commission_rate"),
     ("commission_minimum", "commission_lot", "fee_asset"),
     "market_buffer",
+    ("mark_up_pips", "slippage_pips", "last_look_pips"),
     ("max_open_orders", "max_quote_age_seconds"),
     ("stops_both_ways", "stop_limits_both_ways", "price_band"),
     "note",

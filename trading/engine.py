@@ -94,8 +94,8 @@ class Engine:
         stored = dict(LogPosition.objects.filter(reader__startswith=PART).values_list("reader", "entry_id"))
         return stored.get(self.part) or min(stored.values(), key=_in_order, default=None)
 
-    def run_once(self, block_ms: int = BLOCK_MS) -> int:
-        """Read what is new, queue what it reaches, and say how many orders were queued."""
+    def run_once(self, block_ms: int | None = BLOCK_MS) -> int:
+        """Read what is new, queue what it reaches, and say how many orders were queued. None: wait for nothing."""
         entries, changed = self._read(block_ms)
         if changed:
             self._refresh(changed)
@@ -110,7 +110,7 @@ class Engine:
         health.beat(self.part)
         return queued
 
-    def _read(self, block_ms: int) -> tuple[list[ticklog.Entry], list[int]]:
+    def _read(self, block_ms: int | None) -> tuple[list[ticklog.Entry], list[int]]:
         """The next ticks, and the orders that changed."""
         found = ticklog.read_streams(
             {ticklog.STREAM: self._ticks, dispatch.CHANGES: self._changes}, count=BATCH, block_ms=block_ms
