@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from django.test import Client as Browser
 from django.urls import reverse
+from django.utils.module_loading import autodiscover_modules
 
 from accounts.models import Account
 from accounts.roles import Role
@@ -21,6 +22,8 @@ from tests.trading import desk
 from trading import busts
 
 pytestmark = [pytest.mark.proof, pytest.mark.django_db]
+
+autodiscover_modules("pages")  # as the URLs do
 
 A, O, D, S, C = Role.ADMINISTRATOR, Role.OPERATIONS, Role.DEALING, Role.SUPPORT, Role.COMPLIANCE  # noqa: E741
 EVERYBODY = {A, O, D, S, C}

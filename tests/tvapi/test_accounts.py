@@ -239,11 +239,19 @@ def test_instruments_are_those_of_the_accounts_group_with_steps_pips_and_margin(
 
 
 def test_margin_rate_of_a_contract_has_its_size_in_it(tv, trader):
+    factories.mapping("ESZ2026", "CME_MINI:ESZ2026")
     account = factories.account(Profile.EXCHANGE, owner=trader, symbols=["ESZ2026"])
     [instrument] = tv.d(f"/accounts/{account.number}/instruments")
     assert instrument["marginRate"] == 1  # 0.02 × 50
     assert (instrument["minTick"], instrument["pipSize"]) == (Decimal("0.25"), Decimal("0.25"))
     assert instrument["pipValue"] == Decimal("12.5")
+
+
+def test_instruments_that_are_not_mapped_are_not_offered(tv, trader):
+    account = factories.account(Profile.EXCHANGE, owner=trader, symbols=["AAPL", "ESZ2026"])
+    assert tv.d(f"/accounts/{account.number}/instruments") == []
+    factories.mapping("AAPL", "NASDAQ:AAPL")
+    assert [each["name"] for each in tv.d(f"/accounts/{account.number}/instruments")] == ["AAPL"]
 
 
 def test_spot_instruments_have_both_currencies_and_no_margin_rate(tv, trader):
