@@ -5,7 +5,7 @@ STAMP := .venv/.synced
 WORKERS := 3
 UV = $(or $(shell command -v uv 2>/dev/null),.tools/bin/uv)
 
-.PHONY: demo test soak chaos session proofs fuzz lint format messages clean help
+.PHONY: demo test soak chaos session proofs fuzz lint format bench stale messages clean help screenshots
 .DEFAULT_GOAL := help
 
 demo: $(STAMP) ## start everything: servers, demo data, web, stream, worker, beat, feed, engine (HTTP_PORT, DEMO_DIR)
@@ -39,9 +39,21 @@ lint: $(STAMP) ## check style, types, import directions, migrations
 	@$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec compose.yaml
 	@$(BIN)/hadolint Dockerfile
 
+audit: $(STAMP) ## look the locked dependencies up in the list of known vulnerabilities (needs api.osv.dev)
+	@$(UV) audit --frozen
+
 format: $(STAMP) ## put the code into the common style
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
+
+bench: $(STAMP) ## measure, and write docs/benchmarks.md (ARGS='--only poll --rounds 3' to choose)
+	@$(BIN)/python manage.py bench $(or $(ARGS),--page)
+
+stale: $(STAMP) ## ask 100,000 times while accounts change and writers die: no answer may be older than the last commit
+	@$(BIN)/python manage.py bench --only stale
+
+screenshots: $(STAMP) ## make the pictures of docs/ from the running demo (HTTP_PORT)
+	@$(BIN)/python -m docs.images.make http://127.0.0.1:$(or $(HTTP_PORT),8000)
 
 messages: $(STAMP) ## collect the sentences to translate: for traders into locale/, for staff into backoffice/locale/
 	@$(BIN)/python manage.py collect_messages
@@ -52,7 +64,7 @@ clean: ## remove what `make demo` and the tools leave behind, the demo's data to
 	find locale backoffice/locale -name '*.mo' -delete
 
 help:
-	@awk -F ':[^#]*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':[^#]*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
 $(STAMP): pyproject.toml uv.lock
 	@.ci/bootstrap

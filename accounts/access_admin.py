@@ -21,7 +21,7 @@ from accounts import oauth_clients, staff, tokens
 from accounts.entitlement_models import DataSubscription, DataTariff
 from accounts.models import AccessToken, User
 from accounts.oauth_models import ClientSecret, OAuthClient, RenewalToken
-from accounts.staff_views import qr_code
+from accounts.staff_views import qr_code, recovery_codes_page
 from backoffice.admin import NOTHING, LogAdmin, Panel, ReadOnlyAdmin, StaffAdmin, list_url
 
 admin.site.unregister(TOTPDevice)
@@ -183,6 +183,7 @@ class TOTPDeviceAdmin(StaffAdmin):
 
     list_display = ("id", "user", "confirmed", "created_at", "last_used_at")
     list_select_related = ("user",)
+    actions = ("give_recovery_codes",)
     search_fields = ("user__username__startswith",)
     search_help_text = _("Login: its beginning")
     autocomplete_fields = ("user",)
@@ -214,6 +215,22 @@ class TOTPDeviceAdmin(StaffAdmin):
     def delete_queryset(self, request: HttpRequest, queryset: models.QuerySet[TOTPDevice]) -> None:
         StaticDevice.objects.filter(user__in=queryset.values("user")).delete()
         super().delete_queryset(request, queryset)
+
+    @admin.action(description=_("Give the client new recovery codes"), permissions=["add"])
+    def give_recovery_codes(
+        self, request: HttpRequest, queryset: models.QuerySet[TOTPDevice]
+    ) -> HttpResponseBase | None:
+        """For one client at a time, to be handed over in person; staff get theirs when they set their app up."""
+        if not staff.has_recent_password(request):
+            return staff.ask_password(request)
+        devices = list(queryset.select_related("user")[:2])
+        if len(devices) != 1 or devices[0].user.is_staff:
+            self.message_user(request, _("Select one client's second factor."), messages.ERROR)
+            return None
+        [device] = devices
+        self.log_change(request, device, _("Gave new recovery codes."))
+        title = _("Recovery codes of %(user)s") % {"user": device.user}
+        return recovery_codes_page(request, device.user, title, list_url(TOTPDevice))
 
     @admin.display(description=_("picture for the app"))
     def picture(self, device: TOTPDevice) -> Any:

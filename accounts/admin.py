@@ -24,6 +24,7 @@ from unfold.widgets import UnfoldAdminTextInputWidget
 from accounts import access_admin  # noqa: F401 (its pages)
 from accounts.choices import AccountEventKind, AccountState, ConditionsState
 from accounts.dossier_models import AccountEvent, NumberSeries
+from accounts.entitlement_models import DataSubscription
 from accounts.models import (
     AccessToken,
     Account,
@@ -311,6 +312,13 @@ class AccountAdmin(StaffAdmin):
             ("id", "kind", "amount", "currency", "state", "maker", "checker"),
             _("Nobody has asked for cash in this account."),
             list_url(account.cash_requests.model, **of_account),
+        )
+        yield Panel(
+            _("data subscriptions"),
+            account.client.user.data_subscriptions.select_related("tariff"),
+            ("id", "tariff", "starts_at", "ends_at"),
+            _("None: the login sees the groups of symbols that no tariff names, and what is for everybody."),
+            list_url(DataSubscription, user__id__exact=account.client.user_id),
         )
         yield Panel(
             _("the login's tokens"),

@@ -9,7 +9,8 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from django.db import transaction
-from django.db.models import F, QuerySet
+from django.db.models import F, Q
+from django.db.models.expressions import Combinable
 
 from accounts.choices import LedgerKind, TransferKind
 from accounts.models import Account, Balance, LedgerAccount, Posting, Transfer
@@ -39,7 +40,6 @@ def house(kind: LedgerKind, currency: str) -> Leg:
     return Leg(kind, currency)
 
 
-@transaction.atomic
 def post(kind: TransferKind, reference: str, legs: Mapping[Leg, Decimal], *, by: User | None = None) -> Transfer:
     """Record one balanced transfer; nothing else writes postings.
 
@@ -49,18 +49,19 @@ def post(kind: TransferKind, reference: str, legs: Mapping[Leg, Decimal], *, by:
     """
     moves = {leg: amount for leg, amount in legs.items() if amount}
     _check_balanced(moves)
-    transfer, created = Transfer.objects.get_or_create(reference=reference, defaults={"kind": kind, "by": by})
-    if not created:
+    with transaction.atomic(savepoint=False):  # whoever goes on after the database refused it has a savepoint himself
+        transfer = Transfer.objects.once(kind, reference, by)
+        if transfer is None:
+            return Transfer.objects.get(reference=reference)
+        rows = _ledger_accounts(moves)
+        Posting.objects.bulk_create(
+            Posting(transfer=transfer, ledger_account=rows[leg], amount=amount) for leg, amount in moves.items()
+        )
+        for leg, amount in moves.items():
+            # House totals are sums on demand: a row of their own would make every account wait for every other.
+            if leg.account_id is not None:
+                _change(leg.account_id, leg.currency, total=F("total") - amount)
         return transfer
-    ledger_accounts = _ledger_accounts(moves)
-    Posting.objects.bulk_create(
-        Posting(transfer=transfer, ledger_account=ledger_accounts[leg], amount=amount) for leg, amount in moves.items()
-    )
-    for leg, amount in moves.items():
-        # House totals are sums on demand: a row of their own would make every account wait for every other.
-        if leg.account_id is not None:
-            _balance(leg.account_id, leg.currency).update(total=F("total") - amount)
-    return transfer
 
 
 def credit(
@@ -83,16 +84,16 @@ def credit(
 def reserve(account: Account, currency: str, amount: Decimal) -> None:
     """Set aside what an order may cost (negative: release). The database refuses more than there is of a spot asset."""
     if amount:
-        _balance(account.pk, currency).update(reserved=F("reserved") + amount)
+        _change(account.pk, currency, reserved=F("reserved") + amount)
 
 
-def _balance(account_id: int, currency: str) -> QuerySet[Balance]:
-    """The one row of the account's balance, made with nothing in it when there is none yet."""
+def _change(account_id: int, currency: str, **changes: Combinable) -> None:
+    """Change the one row of the account's balance, which is made with nothing in it when there is none yet."""
     row = Balance.objects.filter(account_id=account_id, currency_id=currency)
-    if not row.exists():
+    if not row.update(**changes):
         account = Account.objects.select_related("group").get(pk=account_id)
         Balance.objects.create(account=account, currency_id=currency, may_be_negative=account.profile.has_positions)
-    return row
+        row.update(**changes)
 
 
 def _check_balanced(legs: Mapping[Leg, Decimal]) -> None:
@@ -105,11 +106,18 @@ def _check_balanced(legs: Mapping[Leg, Decimal]) -> None:
 
 def _ledger_accounts(legs: Iterable[Leg]) -> dict[Leg, LedgerAccount]:
     """The rows of these legs, made when they are used for the first time."""
-    return {
-        leg: LedgerAccount.objects.get_or_create(
-            kind=leg.kind,
-            account_id=leg.account_id,  # type: ignore[misc]  # None is the house
-            currency_id=leg.currency,
-        )[0]
-        for leg in legs
-    }
+    wanted = Q()
+    for leg in legs:
+        wanted |= Q(kind=leg.kind, account=leg.account_id, currency=leg.currency)
+    rows = LedgerAccount.objects.filter(wanted) if wanted else ()
+    known = {Leg(LedgerKind(row.kind), row.currency_id, row.account_id): row for row in rows}
+    return {leg: known.get(leg) or _make(leg) for leg in legs}
+
+
+def _make(leg: Leg) -> LedgerAccount:
+    """The leg's row; somebody else may have made it meanwhile."""
+    return LedgerAccount.objects.get_or_create(
+        kind=leg.kind,
+        account_id=leg.account_id,  # type: ignore[misc]  # None is the house
+        currency_id=leg.currency,
+    )[0]

@@ -16,7 +16,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 # Models of this app, in modules of their own.
-from accounts import dossier_models, entitlement_models, oauth_models  # noqa: F401
+from accounts import dossier_models, entitlement_models, fence, oauth_models  # noqa: F401
 from accounts.choices import (
     AccountState,
     AccountType,
@@ -369,6 +369,34 @@ class TradingConditions(models.Model):
         return self.state == ConditionsState.APPROVED and self.effective_from > timezone.now()
 
 
+class TermsQuerySet(models.QuerySet["Terms"]):
+    def changing(self) -> None:
+        """Raise the version of the terms, in the transaction that changes them; the fence follows before its commit."""
+        table = self.model._meta.db_table
+        raised = self.raw(
+            f"INSERT INTO {table} AS t (id, version) VALUES (1, 1)"  # noqa: S608
+            " ON CONFLICT (id) DO UPDATE SET version = t.version + 1 RETURNING id, version"
+        )
+        fence.before_commit(fence.TERMS, next(iter(raised)).version, using=self.db)
+
+
+class Terms(models.Model):
+    """The version of what accounts trade on, apart from their own rows: instruments, hours, conditions, currencies."""
+
+    id = models.SmallIntegerField(primary_key=True)
+    version = models.BigIntegerField()
+
+    objects = TermsQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("terms")
+        verbose_name_plural = _("terms")
+        constraints = [models.CheckConstraint(condition=models.Q(id=1), name="one_row_of_terms")]
+
+    def __str__(self) -> str:
+        return str(self.version)
+
+
 class AccountQuerySet(models.QuerySet["Account"]):
     def of_user(self, user: User) -> AccountQuerySet:
         """What this login may see and trade; nobody else's (ACC-3). A data server has no accounts."""
@@ -377,7 +405,7 @@ class AccountQuerySet(models.QuerySet["Account"]):
         return self.filter(client__user=user).exclude(state=AccountState.CLOSED)
 
     def changing(self, pk: int) -> Account:
-        """Lock the account for a change and raise its version, in one statement.
+        """Lock the account for a change and raise its version, in one statement; its fence follows before the commit.
 
         Every writer takes accounts first (by id), then orders, then positions; so none can deadlock. Raises
         `Account.DoesNotExist`. Needs a transaction.
@@ -385,6 +413,7 @@ class AccountQuerySet(models.QuerySet["Account"]):
         table = self.model._meta.db_table
         rows = self.raw(f"UPDATE {table} SET version = version + 1 WHERE id = %s RETURNING *", [pk])  # noqa: S608
         for account in rows:
+            fence.before_commit(account.pk, account.version, using=self.db)
             return account
         raise self.model.DoesNotExist
 
@@ -491,6 +520,17 @@ class LedgerAccount(models.Model):
         return f"{self.account or self.get_kind_display()} {self.currency_id}"
 
 
+class TransferQuerySet(models.QuerySet["Transfer"]):
+    def once(self, kind: TransferKind, reference: str, by: User | None) -> Transfer | None:
+        """A new transfer; None when there is one of this reference. In one statement, which leaves no savepoint."""
+        made = self.raw(
+            f"INSERT INTO {self.model._meta.db_table} (kind, reference, by_id) VALUES (%s, %s, %s)"  # noqa: S608
+            " ON CONFLICT (reference) DO NOTHING RETURNING *",
+            [kind, reference, by and by.pk],
+        )
+        return next(iter(made), None)
+
+
 class Transfer(models.Model):
     """One movement of money: postings that sum to zero in every currency. `reference` names its one cause."""
 
@@ -498,6 +538,8 @@ class Transfer(models.Model):
     reference = models.CharField(_("reference"), max_length=128, unique=True)
     by = models.ForeignKey(User, models.PROTECT, null=True, blank=True, related_name="+", verbose_name=_("by"))
     created_at = models.DateTimeField(_("created"), db_default=Now(), db_index=True)
+
+    objects = TransferQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("transfer")

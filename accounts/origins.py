@@ -29,7 +29,12 @@ logger = logging.getLogger(__name__)
 
 def is_allowed(origin: str) -> bool:
     """Whether a page of this origin may call us. Works without the database too."""
-    return any(fits(origin, pattern) for pattern in _patterns(int(time.monotonic() // KEPT_SECONDS)))
+    return any(fits(origin, pattern) for pattern in in_force())
+
+
+def in_force() -> list[str]:
+    """The patterns of origins whose pages may call us."""
+    return _patterns(int(time.monotonic() // KEPT_SECONDS))
 
 
 @functools.lru_cache(maxsize=1)

@@ -18,10 +18,11 @@ from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect
 from django.urls import reverse
+from django.utils import translation
 from django.utils.translation import gettext as _
 from django_otp import user_has_device
 
-from accounts import networks
+from accounts import guessing, networks
 from accounts.models import User
 
 LOGGED_IN_AT = "logged_in_at"  # in the session, Unix seconds
@@ -55,11 +56,25 @@ class StaffGate:
             networks.address_of_request(request), settings.STAFF_NETWORKS
         ):
             return HttpResponse(_("These pages are not open to your network."), status=403, content_type="text/plain")
+        _speak_as_staff()
+        if _tries_too_many_logins(request):
+            return guessing.too_many_logins(request)
         if request.user.is_authenticated and _is_over(request):
             logout(request)
         if _lacks_second_factor(request) and request.path_info not in _open_to_all():
             return redirect(f"{reverse('second-factor')}?{urlencode({'next': request.get_full_path()})}")
         return self.get_response(request)
+
+
+def _speak_as_staff() -> None:
+    """The admin is whole in some languages; in others half of it would be English, so all of it is."""
+    if translation.get_language() not in settings.STAFF_LANGUAGES:
+        translation.activate(settings.LANGUAGE_CODE)
+
+
+def _tries_too_many_logins(request: HttpRequest) -> bool:
+    is_login = request.method == "POST" and request.path_info == reverse("admin:login")
+    return is_login and guessing.is_spraying(request, request.POST.get("username", ""))
 
 
 def needs_recent_password(view: View[P]) -> View[P]:

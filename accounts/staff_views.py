@@ -11,7 +11,7 @@ from django.contrib import admin
 from django.contrib.admin.views.decorators import staff_member_required
 from django.contrib.auth import authenticate
 from django.db import transaction
-from django.http import HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
@@ -108,13 +108,7 @@ class SecondFactorView(StaffPage):
         device.confirmed = True
         device.save(update_fields=["confirmed"])
         django_otp.login(self.request, device)
-        context = {
-            **admin.site.each_context(self.request),
-            "title": _("Your recovery codes"),
-            "codes": _new_recovery_codes(self.user),
-            "next": self.get_success_url(),
-        }
-        return TemplateResponse(self.request, "accounts/recovery_codes.html", context)
+        return recovery_codes_page(self.request, self.user, _("Your recovery codes"), self.get_success_url())
 
     def _again(self, form: CodeForm) -> HttpResponse:
         form.add_error("code", _("This code is not right or was used before. Wait for the next one."))
@@ -154,6 +148,19 @@ def qr_code(text: str) -> SafeString:
 def _secret(device: TOTPDevice) -> str:
     """The key as apps take it that cannot see."""
     return str(device.config_url).partition("secret=")[2].partition("&")[0]
+
+
+def recovery_codes_page(request: HttpRequest, owner: User, title: Any, back: str) -> HttpResponse:
+    """New codes for the owner, shown this once."""
+    context = {
+        **admin.site.each_context(request),
+        "title": title,
+        "codes": _new_recovery_codes(owner),
+        "next": back,
+    }
+    response = TemplateResponse(request, "accounts/recovery_codes.html", context)
+    response["Cache-Control"] = "no-store"
+    return response
 
 
 def _new_recovery_codes(user: User) -> list[str]:

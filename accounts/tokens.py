@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from uuid import UUID
 
 from django.conf import settings
@@ -16,7 +19,8 @@ from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
-from accounts.choices import RenewalKind
+from accounts import fence
+from accounts.choices import AccountState, RenewalKind
 from accounts.models import AccessToken, User
 from accounts.oauth_models import OAuthClient, RenewalToken
 
@@ -26,6 +30,22 @@ KEPT_AFTER_END = timedelta(days=30)  # for support, who look at what was given o
 def new() -> str:
     """A token never given before."""
     return secrets.token_urlsafe(32)
+
+
+@dataclass(frozen=True, slots=True)
+class OwnAccount:
+    id: int
+    group_id: int
+    currency: str
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """Who has a token, until when (Unix seconds), and his accounts by number."""
+
+    user_id: int
+    expires_at: float
+    accounts: dict[str, OwnAccount]
 
 
 def issue(user: User) -> tuple[str, datetime]:
@@ -75,22 +95,41 @@ def keep_renewal(
 
 def user_of(token: str) -> User | None:
     """Whose token it is; None when it is unknown, expired or revoked, or its user or client was switched off."""
-    row = (
-        AccessToken.objects.select_related("user", "renewal")
-        .filter(
-            Q(client=None) | Q(client__is_active=True),
-            digest=digest(token),
-            expires_at__gt=timezone.now(),
-            revoked_at=None,
-            user__is_active=True,
-        )
-        .first()
-    )
+    row = _working().select_related("user", "renewal").filter(digest=digest(token)).first()
     if row is None:
         return None
     if row.renewal and row.renewal.confirmed_at is None:
         confirm(row.renewal)
     return row.user
+
+
+def logins(digests: Iterable[str]) -> dict[str, Login]:
+    """What those of these tokens that work stand for, in one statement.
+
+    Without those of data servers, who have no accounts, and those that were renewed and are used for the first time:
+    that ends others (AUTH-25).
+    """
+    of_client = "user__client__accounts__"
+    columns = ("number", "id", "group_id", "currency_id", "state")
+    found: dict[str, Login] = {}
+    known = Q(renewal=None) | Q(renewal__confirmed_at__isnull=False)
+    rows = _working().filter(known, digest__in=list(digests), user__is_data_client=False)
+    for key, user_id, expires_at, number, *account, state in rows.values_list(
+        "digest", "user_id", "expires_at", *(of_client + column for column in columns)
+    ):
+        login = found.setdefault(key, Login(user_id, expires_at.timestamp(), {}))
+        if number is not None and state != AccountState.CLOSED:  # as `Account.objects.of_user`
+            login.accounts[number] = OwnAccount(*account)
+    return found
+
+
+def _working() -> QuerySet[AccessToken]:
+    return AccessToken.objects.filter(
+        Q(client=None) | Q(client__is_active=True),
+        expires_at__gt=timezone.now(),
+        revoked_at=None,
+        user__is_active=True,
+    )
 
 
 def renewal_of(token: str, kind: RenewalKind) -> RenewalToken | None:
@@ -128,7 +167,7 @@ def revoke_rows(renewals: QuerySet[RenewalToken]) -> int:
 
 def revoke_access(rows: QuerySet[AccessToken]) -> int:
     """End these access tokens. Says how many worked till now."""
-    return rows.filter(revoked_at=None).update(revoked_at=timezone.now())
+    return _end(rows.filter(revoked_at=None), revoked_at=timezone.now())
 
 
 def revoke_family(family: UUID) -> None:
@@ -149,7 +188,7 @@ def revoke(token: str) -> None:
     row = AccessToken.objects.select_related("renewal").filter(digest=digest(token), revoked_at=None).first()
     if row is None:
         return
-    AccessToken.objects.filter(pk=row.pk).update(revoked_at=timezone.now())
+    revoke_access(AccessToken.objects.filter(pk=row.pk))
     if row.renewal:
         revoke_family(row.renewal.family)
 
@@ -158,8 +197,18 @@ def expire(token: str) -> bool:
     """Make the access or refresh token expired from now on. Says whether there was one."""
     now = timezone.now()
     of = {"digest": digest(token)}
-    changed = AccessToken.objects.filter(**of).update(expires_at=now)
+    changed = _end(AccessToken.objects.filter(**of), expires_at=now)
     return bool(changed or RenewalToken.objects.filter(**of).update(expires_at=now))
+
+
+def _end(rows: QuerySet[AccessToken], **change: datetime) -> int:
+    """Change these rows so that they work no more, and tell those who remember tokens. Says how many there were."""
+    with transaction.atomic():
+        digests = list(rows.select_for_update().values_list("digest", flat=True))
+        ended = AccessToken.objects.filter(digest__in=digests).update(**change)
+        for each in digests:
+            transaction.on_commit(partial(fence.end_login, each))
+    return ended
 
 
 def forget_ended() -> None:

@@ -4,26 +4,32 @@ Django's own ASGI handler would send every synchronous view and middleware throu
 """
 
 import asyncio
+import logging
 import signal
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from functools import partial
 from types import FrameType
 from typing import Any, cast
 from urllib.parse import quote_from_bytes
 
+import redis
 from a2wsgi import WSGIMiddleware
 from a2wsgi.wsgi_typing import WSGIApp
 from django.conf import settings
+from django.db import DatabaseError, connection
 from django.utils.module_loading import import_string
 
 from backoffice import health
 from backoffice.wsgi import application as django_application
+from tvapi import usage
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 # Answers the request and returns True, or returns False and has neither received nor sent anything.
 Handler = Callable[[Scope, Receive, Send], Awaitable[bool]]
+
+logger = logging.getLogger(__name__)
 
 _ASCII = bytes(range(0x80)).decode()
 
@@ -46,6 +52,8 @@ class Application:
             await self._live(receive, send)
             return
         scope["stopping"] = self._stopping
+        if scope["type"] == "http":
+            send = usage.counter.watch(scope, send)
         for handle in self._handlers if scope["type"] == "http" else ():
             if await handle(scope, receive, send):
                 return
@@ -78,7 +86,17 @@ class Application:
     async def _beat(self) -> None:
         while True:
             await asyncio.to_thread(health.beat, self._part)
+            await asyncio.to_thread(_tell_usage, usage.counter.take())
             await asyncio.sleep(health.BEAT_SECONDS)
+
+
+def _tell_usage(taken: Mapping[usage.Key, usage.Tally]) -> None:
+    """What cannot be told is lost: serving goes on."""
+    try:
+        usage.tell(taken)
+    except (redis.RedisError, DatabaseError) as error:
+        logger.warning("The counts of the last requests are lost: %s", error)
+        connection.close()
 
 
 def _ascii_query(scope: Scope) -> Scope:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any, NamedTuple, cast
 
+import redis
 from django.db import models
 from django.http import HttpRequest
 from django.urls import reverse
@@ -22,6 +23,7 @@ from accounts.models import Account, Client, TradingConditions, User
 from backoffice import health
 from backoffice.admin import Panel, Text, list_url, may_view, subject
 from backoffice.audit.models import Entry
+from backoffice.integration import alarms as integration_alarms
 from backoffice.operations.choices import JobState
 from backoffice.operations.models import CashRequest, DayEnd, Job
 from marketdata.choices import InstrumentState, MappingState
@@ -122,6 +124,7 @@ def _alarms(request: HttpRequest, parts: list[Part]) -> Iterator[Alarm]:
         ("marketdata.view_instrument", _instruments),
         ("marketdata.change_mappedinstrument", _mappings),
         ("operations.view_dayend", _day_end),
+        ("conformance.view_conformancerun", _integration),
         ("operations.view_job", _jobs),
     ):
         if user.has_perm(permission):
@@ -133,6 +136,15 @@ def _silent_parts(parts: list[Part]) -> Iterator[Alarm]:
         if not part.is_well:
             text = _("%(part)s: %(state)s") % {"part": part.name, "state": part.state}
             yield Alarm(text, reverse("admin:index"), True)
+
+
+def _integration(user: User) -> Iterator[Alarm]:
+    try:
+        found = integration_alarms.all_now()
+    except redis.RedisError:
+        return  # which the parts say already
+    for text in found:
+        yield Alarm(text, reverse("page:integration_monitor"))
 
 
 def _jobs(user: User) -> Iterator[Alarm]:

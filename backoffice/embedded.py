@@ -201,6 +201,14 @@ def postgres_answers(layout: Layout) -> bool:
     return True
 
 
+def postgres_binary(demo_dir: Path, name: str) -> Path:
+    """A program that comes with the server (`pgbench`, `psql`); the server was started here before."""
+    layout = _read_layout(demo_dir)
+    if layout is None:
+        raise EmbeddedError(f"There is no Postgres in {demo_dir}.")
+    return postgres_binaries(Path(layout.postgres_home)) / name
+
+
 def postgres_user() -> int | None:
     """Postgres refuses to run as root: root runs it as `nobody`; others as themselves (None)."""
     return pwd.getpwnam("nobody").pw_uid if os.geteuid() == 0 else None

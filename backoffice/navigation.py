@@ -6,10 +6,12 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from django.apps import apps
+from django.conf import settings
 from django.db.models import Model
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.text import capfirst
+from django.utils.translation import get_language_info
 from django.utils.translation import gettext_lazy as _
 
 from backoffice import pages
@@ -150,3 +152,8 @@ def _models(pages: Iterable[tuple[str, str]]) -> Iterator[tuple[type[Model], str
 
 def _item(model: type[Model], icon: str) -> dict[str, Any]:
     return {"title": capfirst(model._meta.verbose_name_plural), "icon": icon, "link": list_url(model)}
+
+
+def languages(request: HttpRequest) -> list[dict[str, Any]]:
+    """Those that staff may choose: the admin is whole in them."""
+    return [dict(get_language_info(code)) for code in (settings.LANGUAGE_CODE, *settings.STAFF_LANGUAGES)]

@@ -23,6 +23,8 @@ from django.utils.functional import Promise
 from django.utils.module_loading import autodiscover_modules
 from django.utils.translation import gettext as _
 
+from accounts import staff
+
 Text = str | Promise
 View = Callable[..., HttpResponse]
 Table = tuple[Text, dict[str, list[Any]], Text]  # title, headers and rows, what an empty one says
@@ -38,6 +40,7 @@ class Page:
     permission: str
     section: str
     icon: str
+    moves_money: bool
     view: View
 
     def may_open(self, request: HttpRequest) -> bool:
@@ -52,19 +55,30 @@ registry: dict[str, Page] = {}
 
 
 def page(
-    route: str, *, title: Text, permission: str, section: str = "", icon: str = "article"
+    route: str,
+    *,
+    title: Text,
+    permission: str,
+    section: str = "",
+    icon: str = "article",
+    moves_money: bool = False,
 ) -> Callable[[View], View]:
-    """Register a view under /admin/; its name is the function's. Without the permission the answer is 403."""
+    """Register a view under /admin/; its name is the function's. Without the permission the answer is 403.
+
+    One that `moves_money` opens for whoever showed his password lately, and asks others for it.
+    """
 
     def register(view: View) -> View:
         @wraps(view)
         def checked(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
             if not request.user.has_perm(permission):
                 raise PermissionDenied
+            if moves_money and not staff.has_recent_password(request):
+                return staff.ask_password(request)
             return view(request, *args, **kwargs)
 
         name = view.__name__
-        registry[name] = Page(route, name, title, permission, section, icon, checked)
+        registry[name] = Page(route, name, title, permission, section, icon, moves_money, checked)
         return checked
 
     return register

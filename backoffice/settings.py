@@ -34,6 +34,7 @@ if not SECRET_KEY:
     raise ImproperlyConfigured("Set SECRET_KEY to a long random text: outside ENVIRONMENT=local there is no default.")
 
 DATABASES = {"default": _servers.database if _servers else env.db("DATABASE_URL")}
+DATABASES["default"]["ENGINE"] = "backoffice.postgres"  # Django's, with work that is done before a commit
 # Connecting costs more than most queries (scram), so processes keep their connections.
 DATABASES["default"]["CONN_MAX_AGE"] = None
 DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
@@ -60,8 +61,13 @@ STREAM_PORT = _port("STREAM_PORT", HTTP_PORT + 1)
 # Which part of the system an ASGI process is: `stream` where a balancer separates the endless responses, else `web`.
 PART = env.str("PART", default="web")
 WEB_THREADS = env.int("WEB_THREADS", default=8)  # of each ASGI process; each keeps a database connection
+# Polled answers are kept in Redis behind a fence, and given before Django is asked. Writers raise the fence always, so
+# processes may differ in both.
+POLL_SNAPSHOTS = env.bool("POLL_SNAPSHOTS", default=True)
+POLL_LANE = env.bool("POLL_LANE", default=True)
+METRICS_TOKEN = env.str("METRICS_TOKEN", default="")  # what Prometheus sends; without it nobody reads /metrics
 # Asynchronous functions that are asked before Django, see backoffice.asgi.
-ASGI_HANDLERS = ["tvapi.streaming.handle", "tvapi.account_streams.handle"]
+ASGI_HANDLERS = ["tvapi.lane.handle", "tvapi.streaming.handle", "tvapi.account_streams.handle"]
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["*"] if IS_LOCAL else [])
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 
@@ -93,6 +99,7 @@ INSTALLED_APPS = [
     "backoffice.dealing",
     "backoffice.workbench",
     "backoffice.support",
+    "backoffice.integration",
     "tvapi",
     "tvapi.conformance",
 ]
@@ -156,12 +163,16 @@ SESSION_SAVE_EVERY_REQUEST = True
 STAFF_SESSION_SECONDS = 12 * 3600  # with clicks
 REAUTHENTICATION_SECONDS = 10 * 60 if not IS_LOCAL else STAFF_SESSION_SECONDS  # how fresh a password money wants
 # Failures are counted per login: an attacker who changes his address gains nothing by it.
-AXES_LOCKOUT_PARAMETERS = ["username"]
+AXES_LOCKOUT_PARAMETERS = "accounts.guessing.lockout_parameters"
+AXES_LOCKOUT_CALLABLE = "accounts.guessing.locked_out"
+AXES_CLIENT_IP_CALLABLE = "accounts.guessing.client_address"
 AXES_FAILURE_LIMIT = 10
 AXES_COOLOFF_TIME = 1 / 12  # hours
 AXES_RESET_ON_SUCCESS = True
 AXES_DISABLE_ACCESS_LOG = True
 AXES_VERBOSE = False
+# How many logins may fail from one address meanwhile; 0: any number. The demo's all come from one.
+LOGINS_TRIED_BY_ADDRESS = env.int("LOGINS_TRIED_BY_ADDRESS", default=30 if not IS_LOCAL else 0)
 SILENCED_SYSTEM_CHECKS = ["axes.W006"]  # which wants the address counted too
 AXES_ENABLE_ADMIN = False  # accounts.admin has a page of its own for locked logins
 
@@ -299,6 +310,7 @@ ORDER_SHARDS = env.int("ORDER_SHARDS", default=8)  # drain tasks that may run si
 
 # --- the admin --------------------------------------------------------------------------------------------------------
 LOGIN_REDIRECT_URL = "admin:index"
+CSRF_FAILURE_VIEW = "backoffice.views.csrf_failure"
 UNFOLD = {
     "SITE_TITLE": _("Back office"),
     "SITE_HEADER": _("Back office"),
@@ -309,6 +321,8 @@ UNFOLD = {
     "STYLES": [STATIC_URL + "backoffice/admin.css"],
     "SCRIPTS": [STATIC_URL + "backoffice/live.js"],
     "SHOW_VIEW_ON_SITE": False,
+    "SHOW_LANGUAGES": True,
+    "LANGUAGES": {"navigation": "backoffice.navigation.languages"},
     "DASHBOARD_CALLBACK": "backoffice.dashboard.add_numbers",
     "SIDEBAR": {"navigation": "backoffice.navigation.sidebar", "command_search": True},
     "COMMAND": {"search_models": ["accounts.account", "accounts.client", "marketdata.instrument"]},

@@ -75,6 +75,11 @@ def latest(symbols: Iterable[str]) -> dict[str, tuple[Quote, Defect | None]]:
     return found
 
 
+def reference_in(stored: bytes) -> Reference:
+    """A reference as it lies in Redis."""
+    return _decode(stored)
+
+
 def _is_near(mid: Decimal, reference: Reference) -> bool:
     usual: Decimal = max(reference.range * settings.QUOTE_JUMP_RANGES, reference.mid * settings.QUOTE_JUMP_FLOOR)
     return bool(abs(mid - reference.mid) <= usual)

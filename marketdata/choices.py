@@ -91,6 +91,7 @@ class FeedKind(models.TextChoices):
     """Which protocol a price source speaks; `marketdata.adapters` has one for each."""
 
     BINANCE = "binance", _("Binance")
+    BINANCE_HTTP = "binance_http", _("Binance, asked every second")
 
 
 class FeedState(models.TextChoices):

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from django.db import transaction
+from django.dispatch import Signal
 from django.utils.translation import gettext as _
 
 from marketdata.definition_files import Definition
@@ -20,6 +21,9 @@ CRITICAL = (
     "timezone", "session_regular", "session_premarket", "session_postmarket",
     "minmovement", "minmovement2", "pricescale", "fractional",
 )  # fmt: skip
+
+# Sent when instruments or holidays were written many at a time, which sends no signal for each.
+many_changed = Signal()
 
 
 @dataclass
@@ -73,6 +77,8 @@ def save(
         progress(len(Instrument.objects.bulk_create(added[start : start + BATCH])))
     for names, changed in updated.items():
         progress(Instrument.objects.bulk_update(changed, sorted(names), batch_size=BATCH))
+    if added or updated:
+        many_changed.send(Instrument)
     report.added, report.updated = len(added), sum(map(len, updated.values()))
     return report
 

@@ -231,7 +231,8 @@ def load_holidays(calendar: str, years: Iterable[int]) -> int:
     """
     import holidays as published  # slow to import, and needed once in a life
 
-    from marketdata.models import Holiday  # the models import this module
+    from marketdata.instruments import many_changed  # the models import this module
+    from marketdata.models import Holiday
 
     closed = published.financial_holidays(calendar, years=years)
     shortened = published.financial_holidays(calendar, years=years, categories=(published.HALF_DAY,))
@@ -245,6 +246,7 @@ def load_holidays(calendar: str, years: Iterable[int]) -> int:
         ignore_conflicts=True,
     )
     Calendar.named(calendar).expire()
+    many_changed.send(Holiday)
     return Holiday.objects.filter(calendar=calendar).count() - before
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import redis
+import requests
 from django.utils import timezone
 from websockets.exceptions import WebSocketException
 from websockets.sync.client import connect
@@ -152,6 +153,9 @@ class Reader(threading.Thread):
         before = self.last_tick_at
         try:
             address = adapter.address(self.source.url or adapter.public_url)
+            if adapter.poll_seconds is not None:
+                self._poll(address, adapter, adapter.poll_seconds)
+                return self.last_tick_at != before
             with connect(address, open_timeout=OPEN_SECONDS, close_timeout=CLOSE_SECONDS) as connection:
                 self.connects += 1
                 for greeting in adapter.greetings():
@@ -162,6 +166,25 @@ class Reader(threading.Thread):
             self.last_error = f"{type(error).__name__}: {error}"[:300]
         return self.last_tick_at != before
 
+    def _poll(self, address: str, adapter: Adapter, every_seconds: float) -> None:
+        """Ask until told to stop. Raises `OSError` for an error of the server, `TimeoutError` after a silence."""
+        with requests.Session() as session:
+            self.connects += 1
+            heard_at = time.monotonic()
+            while not self._end.is_set():
+                answer = session.get(address, timeout=OPEN_SECONDS)
+                answer.raise_for_status()
+                if self._take(adapter, answer.content):
+                    heard_at = time.monotonic()
+                self._check_silence(heard_at)
+                self._end.wait(every_seconds)
+
+    def _check_silence(self, heard_at: float) -> None:
+        """Raises `TimeoutError` when the last message was too long ago."""
+        if time.monotonic() - heard_at > self.source.stale_after_seconds:
+            self.state = FeedState.STALE
+            raise TimeoutError(f"nothing came for {self.source.stale_after_seconds} s")
+
     def _follow(self, connection: Connection, adapter: Adapter) -> None:
         """Raises `TimeoutError` after a silence, `WebSocketException` when the other side ends it."""
         heard_at = time.monotonic()
@@ -169,14 +192,13 @@ class Reader(threading.Thread):
             try:
                 message = connection.recv(timeout=POLL_SECONDS)
             except TimeoutError:
-                if time.monotonic() - heard_at > self.source.stale_after_seconds:
-                    self.state = FeedState.STALE
-                    raise TimeoutError(f"nothing came for {self.source.stale_after_seconds} s") from None
+                self._check_silence(heard_at)
                 continue
             heard_at = time.monotonic()
             self._take(adapter, message)
 
-    def _take(self, adapter: Adapter, message: str | bytes) -> None:
+    def _take(self, adapter: Adapter, message: str | bytes) -> bool:
+        """Whether there were prices in it that could be kept."""
         try:
             prices = list(adapter.prices(message))
             if prices:
@@ -186,6 +208,9 @@ class Reader(threading.Thread):
             self.last_error = f"Unreadable: {error}"[:300]
         except redis.RedisError as error:
             self.last_error = f"The tick log cannot be written: {error}"[:300]  # a price of then is none of now
+        else:
+            return bool(prices)
+        return False
 
 
 class Sources:

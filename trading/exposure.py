@@ -7,21 +7,21 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 
+import msgspec
 from django.db.models import F, Q, QuerySet, Sum
-from django.utils import timezone
 
-from accounts.models import Account, TradingConditions
+from accounts.models import Account, Currency, TradingConditions
 from marketdata.choices import InstrumentState
 from marketdata.models import Instrument
 from marketdata.quotes import Quote
-from trading import levels
+from trading import levels, valuation
 from trading.choices import DecisionKind, OrderType, Side
 from trading.errors import OrderRejected, Reason
 from trading.levels import Figures, Holding, Inputs
 from trading.margin_terms import Upkeep, Upkeeps
 from trading.models import MarginDecision, Position
 from trading.prices import Prices
-from trading.valuation import AccountValue
+from trading.valuation import Portfolio
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,16 +95,24 @@ def make(
     )
 
 
-def shown(account: Account, value: AccountValue, prices: Prices) -> Figures:
-    """The figures of the margin level as the client sees them, at whatever prices there are."""
-    now = timezone.now()
-    conditions = account.group.conditions_at(now)
-    market = Market(prices, now, conditions.max_quote_age_seconds, strict=False)
-    positions = [each.position for each in value.positions]
-    inputs = make(
-        account, conditions, value.balance, positions, Upkeeps(conditions), market, closing={}, pending=0, latest=None
+def upkeeps(conditions: TradingConditions, positions: Sequence[Position]) -> list[Upkeep]:
+    """What is to be kept for each of these positions."""
+    known = Upkeeps(conditions)
+    known.load({position.instrument_id for position in positions})
+    return [known.of(position.instrument_id) for position in positions]
+
+
+def shown(portfolio: Portfolio, kept: Sequence[Upkeep], currency: Currency, prices: Prices) -> Figures:
+    """The figures of the margin level as the client sees them, at whatever prices there are.
+
+    `kept` is in the order of the portfolio. Raises OrderRejected(NO_CONVERSION).
+    """
+    holdings = tuple(
+        _priced(0, holding, upkeep, prices.quote(holding.symbol), prices, currency.code)
+        for holding, upkeep in zip(portfolio.holdings, kept, strict=True)
     )
-    return levels.figures(inputs)
+    nothing = Decimal(0)
+    return levels.figures(Inputs(portfolio.balance, currency.cash_decimals, nothing, nothing, holdings))
 
 
 def is_warning(latest: str | None) -> bool:
@@ -120,27 +128,33 @@ def _being_closed(account: Account) -> dict[int, Decimal]:
 
 
 def _holding(account: Account, position: Position, upkeep: Upkeep, market: Market, closing: Decimal) -> Holding:
-    instrument, side, prices = position.instrument, Side(position.side), market.prices
-    quote = market.quote(instrument)
-    price = position.avg_price if quote is None else quote.bid if side is Side.BUY else quote.ask
-    source, target = instrument.quote_currency, account.currency_id
-    gains = side.sign * (price - position.avg_price) > 0
+    quote = market.quote(position.instrument)
+    held = valuation.Holding.of(position)
+    priced = _priced(position.pk, held, upkeep, quote, market.prices, account.currency_id)
+    return msgspec.structs.replace(priced, closable=market.is_open(position.instrument), closing=closing)
+
+
+def _priced(
+    position: int, held: valuation.Holding, upkeep: Upkeep, quote: Quote | None, prices: Prices, currency: str
+) -> Holding:
+    """A position at the price it would close at; without a price at its cost."""
+    price = held.avg_price if quote is None else quote.bid if held.side is Side.BUY else quote.ask
+    source, target = held.quote_currency, currency
+    gains = held.side.sign * (price - held.avg_price) > 0
     by_value = bool(upkeep.bands) or upkeep.contract is not None
     return Holding(
-        position=position.pk,
-        symbol=instrument.symbol,
-        sign=side.sign,
-        qty=position.qty,
-        entry=position.avg_price,
+        position=position,
+        symbol=held.symbol,
+        sign=held.side.sign,
+        qty=held.qty,
+        entry=held.avg_price,
         price=price,
-        contract_size=instrument.contract_size,
-        rate=prices.rate(source, target, receives=gains) if price != position.avg_price else Decimal(1),
-        margin=position.margin,
+        contract_size=held.contract_size,
+        rate=prices.rate(source, target, receives=gains) if price != held.avg_price else Decimal(1),
+        margin=held.margin,
         margin_rate=prices.rate(source, target, receives=False) if by_value else Decimal(1),
         bands=upkeep.bands,
         contract=upkeep.contract,
-        closable=market.is_open(instrument),
-        closing=closing,
         book=quote.version if quote else "",
     )
 

@@ -59,8 +59,6 @@ def place(
     `confirm_id` is that of the preview he confirmed (ORD-18). `seen_bid` and `seen_ask` are what he saw (ORD-17); they
     are kept with the order's first event.
     """
-    if earlier := _earlier(account_id, request_id):
-        return earlier
     prices = Prices([ticket.symbol])
     with transaction.atomic():
         account = Account.objects.changing(account_id)
@@ -68,9 +66,9 @@ def place(
             return earlier
         if confirm_id:
             confirmations.use(confirm_id, account, ticket)
-        tradable = tradables.find(account, ticket.symbol)
         now = timezone.now()
         conditions = account.group.conditions_at(now)
+        tradable = tradables.find(account, ticket.symbol, conditions)
         seen = check(account, tradable, ticket, conditions, prices, now)
         booking = Booking(account, conditions, prices, now)
         order = _accept(booking, tradable, ticket, request_id, by, seen, user_bid=seen_bid, user_ask=seen_ask)

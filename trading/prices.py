@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import cached_property
@@ -98,15 +98,20 @@ class Prices:
         return 1 / quote.ask if receives else 1 / quote.bid
 
     @cached_property
-    def _pairs(self) -> dict[str, list[Instrument]]:
-        """Pairs that exchange one currency for another, by each of the two. Perpetuals (`.P`, SYM-8) do not."""
-        pairs: dict[str, list[Instrument]] = defaultdict(list)
-        for pair in (
-            Instrument.objects.filter(type__in=[SymbolType.FOREX, SymbolType.CRYPTO], is_cfd=False, contract_size=1)
-            .exclude(base_currency="")
-            .exclude(symbol__endswith=".P")
-            .order_by("symbol")
-        ):
-            pairs[pair.base_currency].append(pair)
-            pairs[pair.quote_currency].append(pair)
-        return pairs
+    def _pairs(self) -> Mapping[str, list[Instrument]]:
+        return pairs_by_currency()
+
+
+def pairs_by_currency() -> Mapping[str, list[Instrument]]:
+    """Pairs that exchange one currency for another, by each of the two; none for others. Perpetuals (`.P`, SYM-8) do
+    not."""
+    pairs: dict[str, list[Instrument]] = defaultdict(list)
+    for pair in (
+        Instrument.objects.filter(type__in=[SymbolType.FOREX, SymbolType.CRYPTO], is_cfd=False, contract_size=1)
+        .exclude(base_currency="")
+        .exclude(symbol__endswith=".P")
+        .order_by("symbol")
+    ):
+        pairs[pair.base_currency].append(pair)
+        pairs[pair.quote_currency].append(pair)
+    return pairs

@@ -8,6 +8,7 @@ from django.utils import timezone
 
 from marketdata.choices import SymbolType
 from marketdata.models import Instrument
+from marketdata.sessions import NeverOpens
 
 ROUND_THE_CLOCK = timedelta(hours=24)
 LEAST_SHOWN = timedelta(minutes=1)  # ORD-5
@@ -30,3 +31,14 @@ def session_start(instrument: Instrument, now: datetime | None = None) -> dateti
             return min(span.start, now - LEAST_SHOWN)
         day -= timedelta(days=1)
     return now - ROUND_THE_CLOCK
+
+
+def next_start(instrument: Instrument, now: datetime) -> list[datetime]:
+    """When the instrument's next session begins, as a list of one; empty when none comes, or there is but one."""
+    if instrument.session_regular == "24x7":
+        return []
+    try:
+        span = instrument.session.span(now)
+        return [span.start if span.start > now else instrument.session.span(span.end).start]
+    except NeverOpens:
+        return []

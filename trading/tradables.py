@@ -32,8 +32,11 @@ def of_account(account: Account) -> list[Tradable]:
     return [terms(account, conditions, row, chosen) for row in rows.order_by("instrument__symbol")]
 
 
-def find(account: Account, symbol: str) -> Tradable:
-    """One of them by its symbol. Raises OrderRejected(UNKNOWN_INSTRUMENT), for one of another group too (INS-9)."""
+def find(account: Account, symbol: str, conditions: TradingConditions | None = None) -> Tradable:
+    """One of them by its symbol, on the conditions in force unless others are given.
+
+    Raises OrderRejected(UNKNOWN_INSTRUMENT), for one of another group too (INS-9).
+    """
     row = (
         GroupInstrument.objects.filter(group=account.group_id, instrument__symbol=symbol)
         .select_related("instrument")
@@ -41,7 +44,7 @@ def find(account: Account, symbol: str) -> Tradable:
     )
     if row is None:
         raise OrderRejected(Reason.UNKNOWN_INSTRUMENT, symbol=symbol)
-    return terms(account, account.group.conditions_at(), row, margin_terms.leverages(account))
+    return terms(account, conditions or account.group.conditions_at(), row, margin_terms.leverages(account))
 
 
 def margin_rate(account: Account, instrument: Instrument, conditions: TradingConditions) -> Decimal:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from django.db.models import Sum
+import msgspec
+from django.db.models import Subquery, Sum
 
-from accounts.models import Account, Balance
+from accounts.models import Account, Currency
 from trading import risk
 from trading.choices import Side
 from trading.errors import OrderRejected
@@ -15,23 +17,59 @@ from trading.models import Position
 from trading.prices import Prices
 
 
-@dataclass(frozen=True, slots=True)
-class PositionValue:
-    """An open position and what closing it now would bring, in the account's currency, to the cent."""
+class Holding(msgspec.Struct, frozen=True):
+    """What decides, beside prices, what closing a position would bring."""
 
-    position: Position
-    unrealized_pl: Decimal
+    symbol: str
+    side: Side
+    qty: Decimal
+    avg_price: Decimal
+    contract_size: Decimal
+    quote_currency: str
+    margin: Decimal
+
+    @classmethod
+    def of(cls, position: Position) -> Holding:
+        instrument = position.instrument
+        return cls(
+            symbol=instrument.symbol,
+            side=Side(position.side),
+            qty=position.qty,
+            avg_price=position.avg_price,
+            contract_size=instrument.contract_size,
+            quote_currency=instrument.quote_currency,
+            margin=position.margin,
+        )
+
+
+class Portfolio(msgspec.Struct, frozen=True):
+    """A margin account without prices: cash, margin of positions, margin held by orders, and the positions."""
+
+    balance: Decimal
+    margin: Decimal
+    held: Decimal
+    holdings: list[Holding]
+
+
+class Asset(msgspec.Struct, frozen=True):
+    """A spot account's amount of one currency."""
+
+    currency: str
+    total: Decimal
 
 
 @dataclass(frozen=True, slots=True)
 class AccountValue:
-    """A margin account's figures in its currency: margin of positions, held by orders, and what is free of both."""
+    """A margin account's figures in its currency: margin of positions, held by orders, and what is free of both.
+
+    `profits` has what closing each position would bring, in the order of the portfolio, to the cent.
+    """
 
     balance: Decimal
     unrealized_pl: Decimal
     margin: Decimal
     held: Decimal
-    positions: list[PositionValue]
+    profits: list[Decimal]
 
     @property
     def equity(self) -> Decimal:
@@ -44,59 +82,74 @@ class AccountValue:
 
 @dataclass(frozen=True, slots=True)
 class SpotValue:
-    """A balance, and its worth in the account's currency and in BTC; None where no rate is known."""
+    """An asset's worth in the account's currency and in BTC; None where no rate is known."""
 
-    balance: Balance
     value: Decimal | None
     value_currency: str
     btc_value: Decimal | None
 
 
-def value(account: Account, prices: Prices | None = None) -> AccountValue:
-    """The figures of a margin account, positions at the prices they would close at (POS-9: longs at bid)."""
-    positions = list(account.positions.open().select_related("instrument").order_by("pk"))
-    prices = prices or Prices()
-    prices.load(position.instrument.symbol for position in positions)
-    values = [PositionValue(position, unrealized_pl(account, position, prices)) for position in positions]
-    cash = account.balances.filter(currency=account.currency_id).values_list("total", flat=True).first()
-    held = account.orders.live().aggregate(held=Sum("held"))["held"]
-    return AccountValue(
-        balance=cash or Decimal(0),
-        unrealized_pl=sum((each.unrealized_pl for each in values), Decimal(0)),
+# --- from the database ------------------------------------------------------------------------------------------------
+
+
+def open_positions(account: Account) -> list[Position]:
+    return list(account.positions.open().select_related("instrument").order_by("pk"))
+
+
+def portfolio(account: Account, positions: Sequence[Position]) -> Portfolio:
+    """A margin account and its open positions, without prices."""
+    held = account.orders.live().order_by().values("account").annotate(sum=Sum("held")).values("sum")
+    cash = account.balances.filter(currency=account.currency_id).values("total")
+    [(balance, held)] = Account.objects.filter(pk=account.pk).values_list(Subquery(cash), Subquery(held))
+    return Portfolio(
+        balance=balance or Decimal(0),
         margin=sum((position.margin for position in positions), Decimal(0)),
         held=held or Decimal(0),
-        positions=values,
+        holdings=[Holding.of(position) for position in positions],
     )
 
 
-def unrealized_pl(account: Account, position: Position, prices: Prices) -> Decimal:
+def value(account: Account, prices: Prices | None = None) -> AccountValue:
+    """The figures of a margin account, positions at the prices they would close at (POS-9: longs at bid)."""
+    return appraise(portfolio(account, open_positions(account)), account.currency, prices or Prices())
+
+
+# --- at prices --------------------------------------------------------------------------------------------------------
+
+
+def appraise(portfolio: Portfolio, currency: Currency, prices: Prices) -> AccountValue:
+    """The portfolio's figures in the account's currency."""
+    prices.load(holding.symbol for holding in portfolio.holdings)
+    profits = [unrealized_pl(holding, currency, prices) for holding in portfolio.holdings]
+    return AccountValue(
+        balance=portfolio.balance,
+        unrealized_pl=sum(profits, Decimal(0)),
+        margin=portfolio.margin,
+        held=portfolio.held,
+        profits=profits,
+    )
+
+
+def unrealized_pl(holding: Holding, currency: Currency, prices: Prices) -> Decimal:
     """What closing the position now would bring. A position whose market has no price yet is valued at its cost."""
-    quote = prices.quote(position.instrument.symbol)
+    quote = prices.quote(holding.symbol)
     if quote is None:
         return Decimal(0)
-    side = Side(position.side)
-    exit_price = quote.bid if side is Side.BUY else quote.ask
-    instrument = position.instrument
-    amount = risk.profit(side.sign, position.qty, position.avg_price, exit_price, instrument.contract_size)
-    return account.currency.round_cash(prices.convert(amount, instrument.quote_currency, account.currency_id))
+    exit_price = quote.bid if holding.side is Side.BUY else quote.ask
+    amount = risk.profit(holding.side.sign, holding.qty, holding.avg_price, exit_price, holding.contract_size)
+    return currency.round_cash(prices.convert(amount, holding.quote_currency, currency.code))
 
 
-def spot(account: Account, prices: Prices | None = None) -> list[SpotValue]:
-    """The balances of a spot account, with their worth."""
-    prices = prices or Prices()
-    return [
-        SpotValue(
-            balance=balance,
-            value=_worth(balance, account.currency_id, prices),
-            value_currency=account.currency_id,
-            btc_value=_worth(balance, "BTC", prices),
-        )
-        for balance in account.balances.select_related("currency").order_by("currency")
-    ]
+def appraise_asset(asset: Asset, currency: Currency, prices: Prices) -> SpotValue:
+    return SpotValue(
+        value=_worth(asset, currency.code, prices),
+        value_currency=currency.code,
+        btc_value=_worth(asset, "BTC", prices),
+    )
 
 
-def _worth(balance: Balance, currency: str, prices: Prices) -> Decimal | None:
+def _worth(asset: Asset, currency: str, prices: Prices) -> Decimal | None:
     try:
-        return prices.convert(balance.total, balance.currency_id, currency)
+        return prices.convert(asset.total, asset.currency, currency)
     except OrderRejected:
         return None

@@ -20,12 +20,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+import msgspec
 from django import db
 from django.utils import translation
 
 from accounts import tokens
 from accounts.models import Account
-from tvapi import cors, locales, snapshots
+from trading.prices import Prices
+from tvapi import answers, cors, locales, snapshots
 from tvapi.endless import HEADERS, Receive, Scope, Send, Subscription, bearer, disconnection, first_of, send_part
 from tvapi.renderers import encode
 
@@ -36,11 +38,6 @@ ADMIT_SECONDS = 10.0  # how long a token that has ended keeps its streams
 LONGEST = 500  # streams of one process
 
 PATH = re.compile(r"/tv/accounts/(.+)/stream/(orders|state|positions)", re.DOTALL)
-CONTENTS: Mapping[str, Callable[[Account], list[dict[str, Any]]]] = {
-    "orders": snapshots.orders,
-    "positions": snapshots.positions,
-    "state": lambda account: [snapshots.state(account)],
-}
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +48,13 @@ class Topic(NamedTuple):
     account_id: int
     kind: str
     language: str
+
+
+class Identified(msgspec.Struct):
+    id: str = ""
+
+
+_identified = msgspec.json.Decoder(Identified).decode
 
 
 @dataclass(slots=True)
@@ -176,9 +180,16 @@ def _render_changed(topics: Iterable[Topic], known: Mapping[Topic, Rendered]) ->
         is_due = topic.kind != "orders" and (last is None or now - last.at >= PRICES_SECONDS)
         if last is None or last.version != account.version or is_due:
             with translation.override(topic.language):
-                objects = {str(each.get("id", "")): encode(each) for each in CONTENTS[topic.kind](account)}
+                objects = _objects(account, topic.kind)
             rendered[topic] = Rendered(account.version, now, objects)
     return rendered
+
+
+def _objects(account: Account, kind: str) -> dict[str, bytes]:
+    """What the polled endpoint says, object by object; a state has no id."""
+    said = answers.OF_ACCOUNT[kind](snapshots.current(account), Prices())
+    bodies = [encode(each) for each in (said if isinstance(said, list) else [said])]
+    return {_identified(body).id: body for body in bodies}
 
 
 def _are_admitted(readers: Iterable[Reader]) -> list[bool]:

@@ -8,6 +8,7 @@ class TvapiConfig(AppConfig):
     verbose_name = _("TradingView's API")
 
     def ready(self) -> None:
-        from tvapi import cors
+        from tvapi import cors, terms
 
         check_request_enabled.connect(cors.allows, dispatch_uid="origins")
+        terms.watch()

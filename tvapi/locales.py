@@ -57,10 +57,10 @@ def language_of_page(lang: str | None) -> str | None:
 
 
 def language_of(request: HttpRequest) -> str:
-    """The language that the query names. It is found in a broken query too, so that the refusal can be read."""
     return language_in(request.META.get("QUERY_STRING", ""))
 
 
 def language_in(query: str) -> str:
+    """The language that a query names. It is found in a broken query too, so that the refusal can be read."""
     named = _IN_QUERY.search(query)
     return language(named[1]) if named else ENGLISH

@@ -8,7 +8,7 @@ from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 from django_otp import match_token, user_has_device
 
-from accounts import networks
+from accounts import guessing, networks
 from accounts.models import User
 from tvapi.exceptions import Refused
 
@@ -16,7 +16,9 @@ LONGEST_LOGIN = User._meta.get_field("username").max_length or 0
 
 
 def check_password(request: HttpRequest, login: str, password: str) -> User:
-    """The user, or Refused: in one sentence for a wrong login and a wrong password, in another after too many."""
+    """The user, or Refused: in one sentence for a wrong login and a wrong password, in others after too many."""
+    if guessing.is_spraying(request, login):
+        raise Refused(_("There were too many failed logins from your network. Please try again in a few minutes."))
     user = None
     if len(login) <= LONGEST_LOGIN:
         user = authenticate(request, username=login, password=password)

@@ -1,47 +1,219 @@
-"""What the polled endpoints say of an account at one moment. The streams say the same (TSTR-4)."""
+"""Snapshots: what polled answers say of an account, but for prices. Made from Postgres once after each change.
+
+They are kept in Redis behind the fence (see `accounts.fence`): one is taken only when it was made from the account's
+last version and from the last terms.
+"""
 
 from __future__ import annotations
 
+import logging
+import time
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
+import msgspec
+import redis
 from django.conf import settings
-from django.db.models import Prefetch, QuerySet
-from django.utils import timezone
+from django.db import transaction
+from django.db.models import Prefetch, Q, Subquery
+from django.utils import timezone, translation
 
-from accounts import statements
-from accounts.models import Account
+from accounts import fence, statements
+from accounts.choices import ConditionsState, TransferKind
+from accounts.models import Account, Balance, Currency, Terms, TradingConditions
 from marketdata.models import Instrument
 from trading import exposure, valuation
+from trading.margin_terms import Upkeep
 from trading.models import Execution, Order, Position
-from trading.prices import Prices
-from trading.sessions_of import LONGEST_CLOSURE_DAYS, ROUND_THE_CLOCK, session_start
-from tvapi import account_manager, wire
-from tvapi.account_manager import Figures
+from trading.sessions_of import LEAST_SHOWN, LONGEST_CLOSURE_DAYS, ROUND_THE_CLOCK, next_start, session_start
+from trading.valuation import Asset, Portfolio
+from tvapi import renderers, wire
+
+MAX_AGE_SECONDS = 60  # what slips by every fence, as when a Redis that takes over has forgotten one, ends with this
+NOTHING = Decimal(0)
+NEVER = float("inf")
+
+logger = logging.getLogger(__name__)
 
 
-def orders(account: Account) -> list[dict[str, Any]]:
-    return [wire.order(order) for order in _of_session(account)]
+class Snapshot(msgspec.Struct, frozen=True):
+    """An account at one version. `until` (Unix seconds) is when it has to be made anew though nothing has changed."""
+
+    account_id: int
+    user_id: int
+    version: int
+    terms: int
+    made_ns: int
+    until: float
+    language: str
+    profile: str
+    money: tuple[str, int, int]
+    orders: list[msgspec.Raw]
+    portfolio: Portfolio | None  # None: a spot account
+    kept: list[Upkeep]  # in the order of the portfolio, as the positions
+    financing: Decimal  # what swaps and funding came to so far
+    commission: Decimal
+    positions: list[msgspec.Raw]
+    closed: list[msgspec.Raw]
+    assets: list[Asset]
+    balances: list[msgspec.Raw]  # in the order of the assets
+
+    @property
+    def currency(self) -> Currency:
+        return _currency(*self.money)
+
+    @property
+    def head(self) -> bytes:
+        """What tells a process whether it has this snapshot already."""
+        return b"%d %d %d" % (self.version, self.terms, self.made_ns)
 
 
-def positions(account: Account) -> list[dict[str, Any]]:
-    """Open positions, and those just closed with quantity 0 (POS-6). A spot account has none."""
-    if not account.profile.has_positions:
-        return []
-    opened = [wire.position(each.position, each.unrealized_pl) for each in valuation.value(account).positions]
-    closed = [wire.position(position, Decimal(0)) for position in _just_closed(account)]
-    return opened + closed
+_encode = msgspec.json.Encoder().encode
+decode = msgspec.json.Decoder(Snapshot).decode
 
 
-def state(account: Account) -> dict[str, Any]:
-    figures = _figures(account)
-    return {
-        "balance": figures.balance,
-        "unrealizedPl": figures.unrealized_pl,
-        "equity": figures.equity,
-        **account_manager.cells(account.profile, figures),
-    }
+def head_field(language: str) -> str:
+    """The field of the account's hash with the head of its snapshot."""
+    return f"h:{language}"
+
+
+def body_field(language: str) -> str:
+    return f"s:{language}"
+
+
+def is_valid(snapshot: Snapshot, account_fence: bytes | None, terms_fence: bytes | None, now: float) -> bool:
+    """Whether it may be shown, going by the fences read from Redis with it (None: Redis knows none)."""
+    return (
+        account_fence is not None
+        and terms_fence is not None
+        and snapshot.version >= int(account_fence)
+        and snapshot.terms >= int(terms_fence)
+        and now < snapshot.until
+    )
+
+
+def current(account: Account) -> Snapshot:
+    """The account as it is now, in the language of the moment: from Redis where that is sure, else from Postgres.
+
+    Inside a transaction only Postgres knows what was changed so far, and what it says is not for others yet.
+    """
+    if not settings.POLL_SNAPSHOTS or transaction.get_connection().in_atomic_block:
+        return take(account.pk)
+    try:
+        if found := _stored(account.pk):
+            return found
+    except redis.RedisError as error:
+        logger.warning("Snapshots cannot be read, Postgres answers: %s", error)
+        return take(account.pk)
+    snapshot = take(account.pk)
+    try:
+        store(snapshot)
+    except redis.RedisError as error:
+        logger.warning("A snapshot of account %s cannot be stored: %s", account.pk, error)
+    return snapshot
+
+
+# --- in Redis ---------------------------------------------------------------------------------------------------------
+
+_READ = """
+local found = redis.call('HMGET', KEYS[1], 'f', ARGV[1])
+return {found[1], redis.call('HGET', KEYS[2], 'f'), found[2]}
+"""
+
+# Stores a snapshot unless the account has moved on meanwhile; then it answers with the fence that is ahead.
+_STORE = """
+local version, terms = ARGV[1], ARGV[2]
+local fence = tonumber(redis.call('HGET', KEYS[1], 'f') or 0)
+if fence > tonumber(version) then return fence end
+redis.call('HSET', KEYS[1], 'f', version, ARGV[4], ARGV[5], ARGV[6], ARGV[7])
+redis.call('HSETNX', KEYS[2], 'f', terms)
+redis.call('EXPIRE', KEYS[1], ARGV[3])
+redis.call('EXPIRE', KEYS[2], ARGV[3])
+return 0
+"""
+
+
+def _stored(account_id: int) -> Snapshot | None:
+    language = translation.get_language()
+    account_fence, terms_fence, body = fence.ask(_READ, [account_id, fence.TERMS], [body_field(language)])
+    if body is None:
+        return None
+    snapshot = decode(body)
+    is_its = snapshot.account_id == account_id and snapshot.language == language
+    return snapshot if is_its and is_valid(snapshot, account_fence, terms_fence, time.time()) else None
+
+
+def store(snapshot: Snapshot) -> bool:
+    """Keep it for the polls to come, unless the account has changed since. Raises `redis.RedisError`."""
+    language = snapshot.language
+    fields: list[str | bytes] = [head_field(language), snapshot.head, body_field(language), _encode(snapshot)]
+    ahead = fence.ask(
+        _STORE,
+        [snapshot.account_id, fence.TERMS],
+        [snapshot.version, snapshot.terms, fence.KEPT_SECONDS, *fields],
+    )
+    if ahead:
+        _heal(snapshot)
+    return not ahead
+
+
+def _heal(snapshot: Snapshot) -> None:
+    """Catch up with a fence whose change was never committed: with it ahead, every poll would go to Postgres.
+
+    Nobody can tell an abandoned change from one in progress but by the lock, which the latter holds.
+    """
+    with transaction.atomic():
+        idle = Account.objects.select_for_update(skip_locked=True, no_key=True).filter(
+            pk=snapshot.account_id, version=snapshot.version
+        )
+        if idle.exists():
+            Account.objects.changing(snapshot.account_id)
+
+
+# --- from Postgres ----------------------------------------------------------------------------------------------------
+
+
+def take(account_id: int) -> Snapshot:
+    """Read the account, in the language of the moment.
+
+    The versions are read first. What changes after that is perhaps in the snapshot and perhaps not, but then the fence
+    is ahead of it already: it serves the one answer it was made for, and is not kept.
+    """
+    terms = Subquery(Terms.objects.values("version")[:1])
+    account = Account.objects.select_related("group", "currency", "client").annotate(terms=terms).get(pk=account_id)
+    made_ns, now = time.time_ns(), timezone.now()
+    shown, orders_until = _of_session(account, now)
+    open_positions, closed, closed_until = _positions(account, now)
+    balances = [] if account.profile.has_positions else list(_balances(account))
+    totals = statements.totals(account) if account.profile.has_positions else {}
+    conditions, conditions_until = _conditions(account, now)
+    return Snapshot(
+        account_id=account.pk,
+        user_id=account.client.user_id,
+        version=account.version,
+        terms=account.terms or 0,
+        made_ns=made_ns,
+        until=min(made_ns / 1e9 + MAX_AGE_SECONDS, orders_until, closed_until, conditions_until),
+        language=translation.get_language(),
+        profile=account.profile,
+        money=(account.currency.code, account.currency.decimals, account.currency.cash_decimals),
+        orders=[_raw(wire.order(order)) for order in shown],
+        portfolio=valuation.portfolio(account, open_positions) if account.profile.has_positions else None,
+        kept=exposure.upkeeps(conditions, open_positions) if conditions else [Upkeep()] * len(open_positions),
+        financing=totals.get(TransferKind.SWAP, NOTHING) + totals.get(TransferKind.FUNDING, NOTHING),
+        commission=totals.get(TransferKind.COMMISSION, NOTHING),
+        positions=[_raw(wire.position(position)) for position in open_positions],
+        closed=[_raw(wire.position(position) | wire.profit(NOTHING)) for position in closed],
+        assets=[Asset(balance.currency_id, balance.total) for balance in balances],
+        balances=[_raw(wire.balance(balance)) for balance in balances],
+    )
+
+
+def _raw(value: Any) -> msgspec.Raw:
+    return msgspec.Raw(renderers.encode(value))
 
 
 def standing_executions() -> Prefetch[str]:
@@ -49,34 +221,64 @@ def standing_executions() -> Prefetch[str]:
     return Prefetch("executions", Execution.objects.standing())
 
 
-def _of_session(account: Account) -> list[Order]:
+def _of_session(account: Account, now: datetime) -> tuple[list[Order], float]:
     """What `/orders` shows: what is live, and what became final in the current session of its market (ORD-4 … ORD-6).
 
-    One statement reads both: an order that becomes final between two would be in neither, and vanish for a moment.
+    And until when (Unix seconds) it stays so. One statement reads both kinds: an order that becomes final between two
+    would be in neither, and vanish for a moment.
     """
-    now = timezone.now()
     starts: dict[int, datetime] = {}
+    moments: list[datetime] = []  # at which one may leave
     oldest = now - timedelta(days=LONGEST_CLOSURE_DAYS)
     ended = account.orders.filter(final_at__gte=oldest).values("instrument")
     for instrument in Instrument.objects.filter(pk__in=ended):
         starts[instrument.pk] = session_start(instrument, now)
+        moments += next_start(instrument, now)
     earliest = min([*starts.values(), now - ROUND_THE_CLOCK])
-    found = account.orders.of_session(earliest).select_related("instrument").prefetch_related(standing_executions())
-    return [
-        each
-        for each in found.order_by("-pk")
-        if each.final_at is None or each.final_at >= starts.get(each.instrument_id, earliest)
+    found = (
+        account.orders.of_session(earliest)
+        .select_related("instrument")
+        .prefetch_related(standing_executions())
+        .order_by("-pk")
+    )
+    shown = [
+        each for each in found if each.final_at is None or each.final_at >= starts.get(each.instrument_id, earliest)
     ]
+    for order in shown:
+        if order.final_at is not None:
+            moments += [order.final_at + LEAST_SHOWN, order.final_at + ROUND_THE_CLOCK]
+    return shown, _first(moments, now)
 
 
-def _just_closed(account: Account) -> QuerySet[Position]:
-    since = timezone.now() - timedelta(seconds=settings.SHOW_CLOSED_POSITIONS_SECONDS)
-    return account.positions.filter(closed_at__gt=since).select_related("instrument").order_by("pk")
-
-
-def _figures(account: Account) -> Figures:
+def _positions(account: Account, now: datetime) -> tuple[list[Position], list[Position], float]:
+    """The open positions, those just closed (POS-6), and until when these are to be shown."""
+    shown_for = timedelta(seconds=settings.SHOW_CLOSED_POSITIONS_SECONDS)
     if not account.profile.has_positions:
-        return account_manager.of_spot(account, valuation.spot(account))
-    prices = Prices()
-    value = valuation.value(account, prices)
-    return account_manager.of_margin(account, value, exposure.shown(account, value, prices), statements.totals(account))
+        return [], [], NEVER
+    shown = account.positions.filter(Q(closed_at=None) | Q(closed_at__gt=now - shown_for))
+    found = list(shown.select_related("instrument").order_by("pk"))
+    ends = [each.closed_at + shown_for for each in found if each.closed_at]
+    return [each for each in found if not each.closed_at], [each for each in found if each.closed_at], _first(ends, now)
+
+
+def _conditions(account: Account, now: datetime) -> tuple[TradingConditions | None, float]:
+    """Those in force, if any, and until when."""
+    approved = account.group.conditions.filter(state=ConditionsState.APPROVED)
+    coming = approved.filter(effective_from__gt=now).order_by("effective_from").values("effective_from")[:1]
+    past = approved.filter(effective_from__lte=now).order_by("-effective_from")
+    present = past.annotate(replaced_at=Subquery(coming)).first()
+    return present, _first([present.replaced_at] if present and present.replaced_at else [], now)
+
+
+def _balances(account: Account) -> Iterable[Balance]:
+    return account.balances.select_related("currency").order_by("currency")
+
+
+def _first(moments: Iterable[datetime], now: datetime) -> float:
+    """The first of them that is yet to come, in Unix seconds."""
+    return min((moment.timestamp() for moment in moments if moment > now), default=NEVER)
+
+
+@lru_cache(maxsize=1024)
+def _currency(code: str, decimals: int, cash_decimals: int) -> Currency:
+    return Currency(code=code, decimals=decimals, cash_decimals=cash_decimals)

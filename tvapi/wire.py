@@ -13,7 +13,7 @@ from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
 
 from accounts.choices import Profile
-from accounts.models import Account, TradingConditions
+from accounts.models import Account, Balance, TradingConditions
 from marketdata import sessions
 from marketdata.bars import Columns
 from marketdata.choices import InstrumentState, Shortability, SymbolType
@@ -148,15 +148,20 @@ def instrument(tradable: Tradable, pip_value: Decimal) -> dict[str, Any]:
     return wire
 
 
-def balance(asset: SpotValue) -> dict[str, Any]:
-    held = asset.balance
-    wire: dict[str, Any] = {
+def balance(held: Balance) -> dict[str, Any]:
+    """A spot account's asset; what it is worth follows from prices (`worth`)."""
+    return {
         "symbol": held.currency_id,
         "longName": held.currency.name,
         "total": held.total,
         "available": held.available,
         "reserved": held.reserved,
     }
+
+
+def worth(asset: SpotValue) -> dict[str, Any]:
+    """The members of a balance that move with prices."""
+    wire: dict[str, Any] = {}
     if asset.btc_value is not None:
         wire["btcValue"] = round(asset.btc_value, 8)
     if asset.value is not None:
@@ -235,15 +240,20 @@ def preview(of: Preview) -> dict[str, Any]:
     return wire
 
 
-def position(position: Position, unrealized_pl: Decimal) -> dict[str, Any]:
+def position(position: Position) -> dict[str, Any]:
+    """A position; its profit follows from prices (`profit`)."""
     return {
         "id": str(position.pk),
         "instrument": position.instrument.symbol,
         "qty": position.qty,
         "side": position.side,
         "avgPrice": position.avg_price,
-        "unrealizedPl": unrealized_pl,
     }
+
+
+def profit(unrealized_pl: Decimal) -> dict[str, Any]:
+    """The members of a position that move with prices."""
+    return {"unrealizedPl": unrealized_pl}
 
 
 def execution(execution: Execution) -> dict[str, Any]:

@@ -26,6 +26,7 @@ UNTRACKED = {
     "accounts.LedgerAccount": "made by the ledger, never changed",
     "accounts.Posting": "append-only itself",
     "accounts.RenewalToken": "issued with every login, only ever used or revoked",
+    "accounts.Terms": "a version number, raised by changes that are tracked",
     "accounts.Transfer": "append-only itself",
     "accounts.UsedAssertion": "remembered until it has ended",
     "auth.Permission": "made by migrations from the models",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -73,15 +74,15 @@ def _present(group: AccountGroup) -> TradingConditions | None:
 
 def _of_account(account: Account, present: TradingConditions, other: TradingConditions) -> AccountImpact:
     prices = Prices()
-    value = valuation.value(account, prices)
-    needed = [_needed(account, value, version, prices) for version in (present, other)]
+    positions = valuation.open_positions(account)
+    value = valuation.appraise(valuation.portfolio(account, positions), account.currency, prices)
+    needed = [_needed(account, positions, version, prices) for version in (present, other)]
     return AccountImpact(account, needed[0], needed[1], value.equity)
 
 
-def _needed(account: Account, value: valuation.AccountValue, version: TradingConditions, prices: Prices) -> Decimal:
+def _needed(account: Account, positions: Sequence[Position], version: TradingConditions, prices: Prices) -> Decimal:
     total = Decimal(0)
-    for each in value.positions:
-        position = each.position
+    for position in positions:
         rate = tradables.margin_rate(account, position.instrument, version)
         quote = prices.quote(position.instrument.symbol)
         price = (quote.bid + quote.ask) / 2 if quote else position.avg_price

@@ -76,7 +76,9 @@ def then(account: Account, locale: str, moment: datetime) -> list[Answer]:
     own = f"/tv/accounts/{account.number}"
     with translation.override(locales.language(locale)):
         orders = [wire.order(order) for order in past.orders(account, moment)]
-        positions = [wire.position(position, profit) for position, profit in past.positions(account, moment)]
+        positions = [
+            wire.position(position) | wire.profit(profit) for position, profit in past.positions(account, moment)
+        ]
         state = past.state(account, moment)
         bodies = [pretty(renderers.encode({"s": "ok", "d": each})) for each in (state, orders, positions)]
     of_minute = _("The balance is that of the books; what depends on prices is valued at the last bar before.")

@@ -152,7 +152,7 @@ def _add(held: _Held, fill: PositionFill) -> None:
 
 def _profit(account: Account, position: Position, prices: Prices) -> Decimal:
     try:
-        return valuation.unrealized_pl(account, position, prices)
+        return valuation.unrealized_pl(valuation.Holding.of(position), account.currency, prices)
     except OrderRejected:  # no rate into the account's currency was known
         return NOTHING
 

@@ -65,9 +65,7 @@ class MappedInstrumentAdmin(StaffAdmin):
     """Choosing makes drafts; `/mapping` changes when they are published."""
 
     form = MappingForm
-    list_display = (
-        "symbol", "description", "type", "quote_currency", "shown_state", "shown_choice", "shown_published", "remark",
-    )  # fmt: skip
+    list_display = ("symbol", "description", "type", "shown_state", "remark", "shown_choice", "shown_published")
     list_filter = (MappingStateFilter, "type", "symbol_group")
     list_select_related = ("suggestion__target",)
     search_fields = (

@@ -7,7 +7,15 @@ from playwright.sync_api import Page, sync_playwright
 
 from tests.browser.conftest import FLAGS, installed_chromium
 
-PICTURES = {"overview": "/admin/", "orders": "/admin/trading/order/"}
+PICTURES = {
+    "overview": "/admin/",
+    "orders": "/admin/trading/order/",
+    "exposure": "/admin/desk/exposure/",
+    "prices": "/admin/desk/prices/",
+    "chart": "/admin/instruments/1/chart/",
+    "monitor": "/admin/integration/monitor/",
+}
+SETTLED_MS = 1500  # charts are drawn after the page is there
 
 
 def main(address: str) -> None:
@@ -17,6 +25,7 @@ def main(address: str) -> None:
         log_in(page)
         for name, path in PICTURES.items():
             page.goto(path, wait_until="networkidle")
+            page.wait_for_timeout(SETTLED_MS)
             page.screenshot(path=Path(__file__).with_name(f"{name}.png"))
         browser.close()
 

@@ -1,4 +1,4 @@
-"""What every protocol of a price source over WebSocket has to say; connecting and its failures are not its business."""
+"""What every protocol of a price source has to say; connecting and its failures are not its business."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ class Adapter(ABC):
     """One connection's view of the protocol, made anew for each connection."""
 
     public_url: str  # of the source's own servers
+    poll_seconds: float | None = None  # HTTP: how often the address is asked; None: WebSocket
 
     def __init__(self, symbols: Sequence[str]) -> None:
         self.symbols = symbols

@@ -1,6 +1,10 @@
-"""Binance's public market streams: trades and best bid and ask of spot symbols, combined in one connection.
+"""Binance's public market data of spot symbols.
+
+Over WebSocket trades and best bid and ask, combined in one connection; over HTTP, where a firewall lets nothing else
+through, best bid and ask alone.
 
 https://developers.binance.com/docs/binance-spot-api-docs/web-socket-streams
+https://developers.binance.com/docs/binance-spot-api-docs/rest-api
 """
 
 from __future__ import annotations
@@ -8,6 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
+from urllib.parse import urlencode
 
 import msgspec
 
@@ -66,3 +71,38 @@ class Binance(Adapter):
             book = Price(data.s, now_ms, Decimal(data.b), Decimal(data.a), data.B, data.A)
             self._books[data.s] = book
             yield book
+
+
+class Ticker(msgspec.Struct):
+    """The best bid and ask of a symbol at the moment of the answer."""
+
+    symbol: str
+    bidPrice: Decimal  # noqa: N815 (Binance's names)
+    bidQty: Decimal  # noqa: N815
+    askPrice: Decimal  # noqa: N815
+    askQty: Decimal  # noqa: N815
+
+
+_decode_tickers = msgspec.json.Decoder(list[Ticker]).decode
+
+
+class PolledBinance(Adapter):
+    """It knows no trades: bars of instruments that are made of trades stand still with it."""
+
+    public_url = "https://api.binance.com"
+    poll_seconds = 1.0
+
+    def address(self, url: str) -> str:
+        names = msgspec.json.encode(list(self.symbols)).decode()
+        return f"{url.rstrip('/')}/api/v3/ticker/bookTicker?{urlencode({'symbols': names})}"
+
+    def prices(self, message: str | bytes) -> Iterable[Price]:
+        """One for each symbol, changed or not: that the source was asked and answered shows that it is alive."""
+        try:
+            tickers = _decode_tickers(message)
+        except msgspec.MsgspecError as error:
+            raise Unreadable(str(error)) from error
+        now_ms = time.time_ns() // 1_000_000
+        for each in tickers:
+            if each.bidPrice and each.askPrice:
+                yield Price(each.symbol, now_ms, each.bidPrice, each.askPrice, each.bidQty, each.askQty)

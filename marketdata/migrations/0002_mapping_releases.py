@@ -83,7 +83,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 'verbose_name': 'mapping',
-                'verbose_name_plural': 'mapping workbench',
+                'verbose_name_plural': 'mappings',
                 'proxy': True,
                 'indexes': [],
                 'constraints': [],

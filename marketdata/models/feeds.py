@@ -19,7 +19,7 @@ class FeedSource(models.Model):
         _("address"),
         max_length=300,
         blank=True,
-        validators=[RegexValidator(r"^wss?://", _("Begin the address with wss:// or ws://."))],
+        validators=[RegexValidator(r"^(ws|http)s?://", _("Begin the address with wss:// or https://."))],
         help_text=_("Empty for the public one of its kind."),
     )
     is_enabled = models.BooleanField(_("enabled"), default=True)

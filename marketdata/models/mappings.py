@@ -225,4 +225,4 @@ class MappedInstrument(Instrument):
     class Meta:
         proxy = True
         verbose_name = _("mapping")
-        verbose_name_plural = _("mapping workbench")
+        verbose_name_plural = _("mappings")

@@ -15,7 +15,10 @@ from django_otp.plugins.otp_totp.models import TOTPDevice
 from accounts import staff
 from accounts.models import User
 from accounts.roles import Role
+from backoffice.pages import registry
 from tests import factories
+from tvapi import login
+from tvapi.exceptions import Refused
 
 pytestmark = pytest.mark.django_db
 
@@ -203,3 +206,72 @@ def test_a_login_of_somebody_else_in_the_same_browser_freshens_nothing(browser):
     answer = browser.post("/tv/authorize", "login=trader&password=" + PASSWORD, "application/x-www-form-urlencoded")
     assert answer.json()["s"] == "ok"
     assert staff.PASSWORD_AT not in browser.session
+
+
+def test_every_page_that_moves_money_asks_for_it(browser, settings):
+    settings.REAUTHENTICATION_SECONDS = 0
+    User.objects.update(is_superuser=True)
+    pages = {name: each for name, each in registry.items() if each.moves_money}
+    assert set(pages) == {"bust_approve", "cash_approve", "cash_new", "conditions_approve", "position_close"}
+    for name, each in pages.items():
+        url = reverse(f"page:{name}", args=[1] if "<" in each.path else [])
+        for answer in (browser.get(url), browser.post(url, {"confirmed": "yes"})):
+            assert answer["Location"].startswith("/admin/confirm-password/?next=%2Fadmin%2F")
+
+
+# --- recovery codes of clients ----------------------------------------------------------------------------------------
+
+
+def give_codes(browser: Browser, *devices: TOTPDevice) -> Any:
+    chosen = [device.pk for device in devices]
+    form = {"action": "give_recovery_codes", "_selected_action": chosen}
+    return browser.post(reverse("admin:otp_totp_totpdevice_changelist"), form, follow=True)
+
+
+def test_a_client_gets_recovery_codes_that_open_once(browser):
+    User.objects.filter(username="ops").update(is_superuser=True)
+    trader = factories.user("trader", password=PASSWORD)
+    device = TOTPDevice.objects.create(user=trader, name="app")
+    page = give_codes(browser, device)
+    codes = page.context["codes"]
+    assert len(set(codes)) == 10
+    assert "no-store" in page["Cache-Control"]
+    login.check_code(trader, codes[0])
+    with pytest.raises(Refused):
+        login.check_code(trader, codes[0])
+
+
+def test_recovery_codes_are_given_to_one_client_at_a_time_and_to_no_staff(browser, operator):
+    User.objects.filter(username="ops").update(is_superuser=True)
+    devices = [TOTPDevice.objects.create(user=factories.user(), name="app") for _number in range(2)]
+    own = TOTPDevice.objects.create(user=factories.user("boss", is_staff=True), name="app")
+    for chosen in (devices, [own]):
+        assert "Select one client" in give_codes(browser, *chosen).content.decode()
+    assert not StaticToken.objects.exists()
+
+
+# --- language, and forms that were open for too long ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("wanted", "spoken"), [("de-AT,de;q=0.9", "de"), ("zh-CN", "zh-hans"), ("ja", "ja"), ("ar", "en"), ("fr", "en")]
+)
+def test_the_admin_speaks_the_browsers_language_where_it_is_whole_in_it(browser, wanted, spoken):
+    page = browser.get("/admin/", headers={"accept-language": wanted})
+    assert page["Content-Language"] == spoken
+    assert f'lang="{spoken}"' in page.content.decode()
+
+
+def test_staff_choose_a_language_that_stays(browser):
+    answer = browser.post(reverse("set_language"), {"language": "tr", "next": "/admin/"})
+    assert answer["Location"] == "/admin/"
+    assert browser.get("/admin/", headers={"accept-language": "de"})["Content-Language"] == "tr"
+    assert 'name="language" type="hidden" value="ja"' in browser.get("/admin/").content.decode()
+
+
+def test_a_form_without_the_pages_own_field_is_told_in_the_users_language():
+    strict = Browser(enforce_csrf_checks=True)
+    answer = strict.post("/admin/login/", {"username": "ops"}, headers={"accept-language": "es"})
+    assert answer.status_code == 403
+    assert "Esta página estuvo abierta demasiado tiempo" in answer.content.decode()
+    assert "Reason given for failure" not in answer.content.decode()

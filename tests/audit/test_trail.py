@@ -81,7 +81,7 @@ def test_an_update_keeps_what_differs_with_who_and_why() -> None:
 def test_adding_and_deleting_keep_the_whole_row() -> None:
     group = AccountGroup.objects.create(name="New", profile="spot")
     pk = group.pk
-    row = {"id": pk, "name": "New", "profile": "spot", "number_series_id": None}
+    row = {"id": pk, "name": "New", "profile": "spot", "state": "active", "number_series_id": None}
     assert (latest(group).before, latest(group).after) == (None, row)
     group.delete()
     group.pk = pk

@@ -1,7 +1,8 @@
 """A broker that does everything right, in memory, for tests of the tests.
 
 It offers what TradingView's flags can promise: brackets of orders and positions, trailing stops, native reversing,
-preview, leverage, latency, a stream of orders, daily bars. Prices stand still, so orders fill at once or never.
+preview, leverage, latency, a stream of orders, daily bars. Prices rise slowly: a take profit beside the market is
+reached, orders away from it never.
 """
 
 from __future__ import annotations
@@ -17,11 +18,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from tests.conformance.market import SYMBOLS, Refused, history
+from tests.conformance.market import SYMBOLS, Refused, history, quote
 
 D = Decimal
 TOKEN = "the-token"
-BID, ASK = D("1.10000"), D("1.10020")
 OPPOSITE = {"buy": "sell", "sell": "buy"}
 FINAL = ("filled", "cancelled", "rejected")
 ORIGINS = re.compile(r"https://([a-z0-9-]+\.)+(tradingview\.com|xstaging\.tv)")
@@ -163,8 +163,21 @@ class Broker:
             raise Refused(f"The order is already {order['status']}.")
         return order
 
+    def match(self) -> None:
+        """Move the trailing stops of long positions with the market, and execute the brackets that it has reached."""
+        bid, _ask = quote()
+        for order in list(self.orders.values()):
+            if order.get("parentType") != "position" or order["status"] != "working" or order["side"] != "sell":
+                continue
+            if order.get("isTrailingStop"):
+                distance = order["trailingStopPips"] * INSTRUMENT["pipSize"]
+                order["stopPrice"] = max(order["stopPrice"], bid - distance)
+            if bid >= order["limitPrice"] if order["type"] == "limit" else bid <= order["stopPrice"]:
+                order |= {"status": "filled", "filledQty": order["qty"], "avgPrice": bid}
+                self._apply(order, bid)
+
     def fill(self, order: dict[str, Any]) -> None:
-        price = ASK if order["side"] == "buy" else BID
+        price = _price_of(order["side"])
         order |= {"status": "filled", "filledQty": order["qty"], "avgPrice": price}
         position = self._apply(order, price)
         for bracket in self.brackets(order["id"]):
@@ -218,9 +231,13 @@ class Broker:
         return [{**each, "unrealizedPl": _profit(each)} for each in self.positions.values()]
 
 
+def _price_of(side: str) -> Decimal:
+    return quote()[side == "buy"]
+
+
 def _profit(position: Mapping[str, Any]) -> Decimal:
-    price, sign = (BID, 1) if position["side"] == "buy" else (ASK, -1)
-    return sign * (price - position["avgPrice"]) * position["qty"]
+    gained = _price_of(OPPOSITE[position["side"]]) - position["avgPrice"]
+    return (gained if position["side"] == "buy" else -gained) * position["qty"]
 
 
 def _prices(form: Mapping[str, str]) -> dict[str, Decimal]:
@@ -263,6 +280,7 @@ class Handler(BaseHTTPRequestHandler):
             self._stream_orders()
             return
         with self.broker.lock:
+            self.broker.match()
             status, body = self._say(self.command, path, query, form)
         self._send(status, json.dumps(body, default=float).encode())
 
@@ -351,9 +369,13 @@ def route(
 def _quotes(query: Mapping[str, str]) -> list[Any]:
     if query.get("accountId") != "A1":
         raise Refused("There is no such account.")
-    values = {"EURUSD": ("ok", {"bid": BID, "ask": ASK})}
+    values = {"EURUSD": ("ok", dict(zip(("bid", "ask"), quote(), strict=True)))}
     elements = [(name, *values.get(name, ("error", {"bid": 0, "ask": 0}))) for name in query["symbols"].split(",")]
     return [{"s": s, "n": name, "v": value} for name, s, value in elements]
+
+
+def _depth(bid: Decimal, ask: Decimal) -> dict[str, Any]:
+    return {"bids": [[bid - 1, 5], [bid, 5]], "asks": [[ask, 5], [ask + 1, 5]]}
 
 
 SIMPLE: dict[str, Callable[[Mapping[str, str]], Any]] = {
@@ -367,7 +389,7 @@ SIMPLE: dict[str, Callable[[Mapping[str, str]], Any]] = {
     "/permissions": lambda _query: {"groups": ["demo_forex"]},
     "/groups": lambda _query: {"groups": [{"id": "demo_forex"}]},
     "/quotes": _quotes,
-    "/depth": lambda _query: {"bids": [[BID - 1, 5], [BID, 5]], "asks": [[ASK, 5], [ASK + 1, 5]]},
+    "/depth": lambda _query: _depth(*quote()),
 }
 
 

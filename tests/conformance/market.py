@@ -1,4 +1,5 @@
-"""The data of the broker in memory: one symbol whose bars follow from the time, with a hole every 97 minutes."""
+"""The market of the broker in memory: one symbol whose bars and prices follow from the time, with a hole in its bars
+every 97 minutes."""
 
 from __future__ import annotations
 
@@ -9,6 +10,18 @@ from typing import Any
 
 D = Decimal
 MINUTE, DAY = 60, 86400
+
+
+TICK = D("0.00001")
+SPREAD = 20 * TICK
+TICKS_A_SECOND = 20
+_OPENED = time.monotonic()
+
+
+def quote() -> tuple[Decimal, Decimal]:
+    """Bid and ask, which rise steadily."""
+    bid = D("1.10000") + int((time.monotonic() - _OPENED) * TICKS_A_SECOND) * TICK
+    return bid, bid + SPREAD
 
 
 class Refused(Exception):

@@ -16,7 +16,15 @@ from tvapi.conformance.runner import Document, run
 
 pytestmark = pytest.mark.proof
 
-QUICK = Options(token=TOKEN, data_token=TOKEN, stream_seconds=1, quiet_seconds=0.2, keep_seconds=1.0, fill_seconds=2.0)
+QUICK = Options(
+    token=TOKEN,
+    data_token=TOKEN,
+    stream_seconds=1,
+    quiet_seconds=0.2,
+    keep_seconds=1.0,
+    fill_seconds=2.0,
+    reach_seconds=3.0,
+)
 FAULTS = by_name(DATA_OF_BROKER, BRACKETS)
 # The broker in memory has no stream of prices.
 WHOLE = [name for name in CHECKS if not name.startswith("streaming")]

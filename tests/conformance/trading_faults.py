@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 from tests.conformance.faults import let_in, plain_text, says
@@ -149,6 +150,12 @@ def _reversed_depth(said: dict[str, Any]) -> None:
     said["d"]["bids"].reverse()
 
 
+def _one_parent(order: dict[str, Any], state: State) -> None:
+    """All brackets of positions are those of one position."""
+    if order.get("parentType") == "position":
+        order["parentId"] = state.setdefault("parent", order["parentId"])
+
+
 TRADING = (
     Fault("accounts-open", "tradingUnauthorizedRequests", after=let_in("/accounts")),
     Fault("no-cors-on-401", "corsOnUnauthorized", after=_without_origin(401)),
@@ -194,6 +201,7 @@ TRADING = (
     Fault("modify-ignored", "ordersModify", before=_not_done("PUT"), account="STOCK"),
     Fault("history-alive", "ordersHistoryIsFinal", after=says("/ordersHistory", _alive_in_history), account="FX-NET"),
     Fault("no-average", "ordersMarketFill", after=each_order(_spoil_market), account="PERP"),
+    Fault("one-parent", "positionsHaveTheirOwnBrackets", after=each_order(_one_parent), account="FX-HEDGE"),
 )
 
 CELLS = Fault(
@@ -222,6 +230,26 @@ def _hangs(passing: Passing, state: State) -> None:
 
 def _bracket(change: Callable[[dict[str, Any]], Any]) -> Callable[[Passing, State], None]:
     return each_order(lambda order, _state: change(order) if order.get("parentId") else None)
+
+
+def _outlives(said: dict[str, Any]) -> None:
+    """The stop loss of a take profit that was executed goes on."""
+    if any(order["status"] == "filled" and order["type"] == "limit" for order in said["d"]):
+        for order in said["d"]:
+            if order["type"] == "stop" and order["status"] == "cancelled":
+                order["status"] = "working"
+
+
+def _falls(order: dict[str, Any], state: State) -> None:
+    """A trailing stop is shown a tick lower each time."""
+    if order.get("isTrailingStop") and order["status"] == "working":
+        state["looks"] = state.get("looks", 0) + 1
+        order["stopPrice"] -= state["looks"] * Decimal("0.00001")
+
+
+def _lost(said: dict[str, Any]) -> None:
+    """The history knows an order of today that `/orders` does not."""
+    said["d"] += [{**order, "id": "lost"} for order in said["d"][:1]]
 
 
 def _amount_lost(passing: Passing, _state: State) -> None:
@@ -271,6 +299,9 @@ BRACKETS = (
     Fault(
         "position-brackets-sleep", "positionsBrackets", after=_bracket(lambda order: order.update(status="inactive"))
     ),
+    Fault("stop-outlives", "bracketsOneExecutedEndsTheOther", after=says("/orders", _outlives)),
+    Fault("stop-falls", "bracketsTrailingStopFollows", after=each_order(_falls)),
+    Fault("order-lost", "ordersOfTheSession", after=says("/ordersHistory", _lost)),
     Fault("closes-all", "positionsPartialClose", before=_amount_lost),
     Fault("close-ignored", "positionsClose", before=_not_done("DELETE")),
     Fault("reverse-ignored", "positionsReverse", before=_not_done("PUT")),

@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 import pytest
 
 from tests.conformance.faults import DATA, by_name
+from tests.conformance.login_faults import LOGIN
 from tests.conformance.proxy import Fault, Proxy
 from tests.conformance.trading_faults import CELLS, TRADING
 from tests.demo import Demo
@@ -22,14 +23,15 @@ from tvapi.conformance.runner import Document, run
 
 pytestmark = pytest.mark.proof
 
-FAULTS = by_name(DATA, TRADING, (CELLS,))
+FAULTS = by_name(DATA, TRADING, LOGIN, (CELLS,))
 SIDE_BY_SIDE = 8
 READ_ONLY = "FX-NET"  # for faults that are seen without trading
 
 
 @pytest.fixture(scope="module")
 def options(demo: Demo) -> Options:
-    """Logins and tokens of the demo, and as little patience as a sound server needs."""
+    """Logins, tokens and an OAuth client of the demo, and as little patience as a sound server needs."""
+    client = json.loads(demo.manage("list_oauth_clients", "--json").stdout)[0]
     return Options(
         login="trader",
         password="trader-demo",
@@ -37,6 +39,9 @@ def options(demo: Demo) -> Options:
         data_login="tvdata-staging",
         data_password="tvdata-demo",
         data_token=_token(demo, "tvdata-staging", "tvdata-demo"),
+        oauth_client=client["client_id"],
+        oauth_secret=client["client_secret"],
+        oauth_redirect=client["redirect_uris"][0],
         stream_seconds=2.5,
         quiet_seconds=0.5,
         keep_seconds=2.0,

@@ -7,7 +7,9 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from decimal import Decimal
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from websockets.exceptions import ConnectionClosed
@@ -15,7 +17,7 @@ from websockets.sync.server import ServerConnection, serve
 
 from marketdata import quotes, sources, ticklog
 from marketdata.adapters.base import Unreadable
-from marketdata.adapters.binance import Binance
+from marketdata.adapters.binance import Binance, PolledBinance
 from marketdata.choices import FeedState
 from marketdata.feed import Simulation
 from marketdata.models import FeedRoute, FeedSource, Instrument
@@ -66,6 +68,18 @@ def test_what_is_not_of_the_protocol_is_said(message: str | bytes) -> None:
 
 def test_answers_to_requests_say_nothing_of_prices() -> None:
     assert list(Binance(["A"]).prices('{"result": null, "id": 1}')) == []
+
+
+def test_over_http_the_address_names_every_symbol() -> None:
+    assert PolledBinance(["BTCUSDT", "ETHUSDT"]).address("https://example.com/") == (
+        "https://example.com/api/v3/ticker/bookTicker?symbols=%5B%22BTCUSDT%22%2C%22ETHUSDT%22%5D"
+    )
+
+
+@pytest.mark.parametrize("message", ["", "{}", '[{"symbol": "A"}]', '{"code": -1121, "msg": "Invalid symbol."}'])
+def test_over_http_what_is_not_of_the_protocol_is_said(message: str) -> None:
+    with pytest.raises(Unreadable):
+        list(PolledBinance(["A"]).prices(message))
 
 
 # --- connections to a local exchange ----------------------------------------------------------------------------------
@@ -125,8 +139,10 @@ def follow(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sources]:
     made.stop()
 
 
-def source(name: str, url: str, coin: Instrument, priority: int = 1, stale: float = 30.0) -> FeedSource:
-    made = FeedSource.objects.create(name=name, kind="binance", url=url, stale_after_seconds=stale)
+def source(
+    name: str, url: str, coin: Instrument, priority: int = 1, stale: float = 30.0, kind: str = "binance"
+) -> FeedSource:
+    made = FeedSource.objects.create(name=name, kind=kind, url=url, stale_after_seconds=stale)
     FeedRoute.objects.create(instrument=coin, source=made, source_symbol="BTCUSDT", priority=priority)
     return made
 
@@ -233,3 +249,71 @@ def test_prices_that_cannot_be_stored_do_not_count(coin: Instrument) -> None:
     assert router.take(row.pk, binance.prices(book("BTCUSDT", "0.000000001", "2"))) == 0
     assert router.take(row.pk, binance.prices(book("OTHER", "1", "2"))) == 0
     assert router.take(row.pk, binance.prices(book("BTCUSDT", "1", "2"))) == 1
+
+
+# --- an exchange that is asked ----------------------------------------------------------------------------------------
+
+
+class Asked(BaseHTTPRequestHandler):
+    """Answers as Binance's REST interface does: the prices of the symbols that were asked for, or an error."""
+
+    prices: dict[str, tuple[str, str]]
+    status = 200
+
+    def do_GET(self) -> None:
+        address = urlsplit(self.path)
+        symbols = json.loads(parse_qs(address.query)["symbols"][0])
+        names = ("symbol", "bidPrice", "bidQty", "askPrice", "askQty")
+        rows = [
+            dict(zip(names, (each, self.prices[each][0], "31.21", self.prices[each][1], "40.66"), strict=True))
+            for each in symbols
+        ]
+        self.send_response(self.status if address.path == "/api/v3/ticker/bookTicker" else 404)
+        self.end_headers()
+        self.wfile.write(json.dumps(rows).encode())
+
+    def log_message(self, *_args: object) -> None:
+        pass
+
+
+@contextmanager
+def asked_exchange() -> Iterator[tuple[type[Asked], str]]:
+    handler = type("Handler", (Asked,), {"prices": {"BTCUSDT": ("92000", "99999")}})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+    thread.start()
+    try:
+        yield handler, f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def test_an_exchange_is_asked_again_and_again_also_after_it_failed(
+    coin: Instrument, follow: Sources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(PolledBinance, "poll_seconds", 0.02)
+    with asked_exchange() as (made, url):
+        row = source("main", url, coin, kind="binance_http")
+        follow.step()
+        eventually(lambda: bid() == Decimal(92000), "the price is there")
+        assert state_after_step(follow, row) == FeedState.LIVE
+        made.status = 429
+        eventually(lambda: state_after_step(follow, row) == FeedState.FAILED, "the failure is in the row")
+        assert "429" in row.last_error
+        made.prices = {"BTCUSDT": ("92001", "99999")}
+        made.status = 200
+        eventually(lambda: bid() == Decimal(92001), "the price is there again")
+
+
+def test_an_exchange_that_answers_without_prices_is_stale(
+    coin: Instrument, follow: Sources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(PolledBinance, "poll_seconds", 0.02)
+    with asked_exchange() as (made, url):
+        row = source("main", url, coin, stale=0.5, kind="binance_http")
+        follow.step()
+        eventually(lambda: bid() == Decimal(92000), "the price is there")
+        made.prices = {"BTCUSDT": ("0", "0")}
+        eventually(lambda: state_after_step(follow, row) == FeedState.STALE, "the silence is in the row")

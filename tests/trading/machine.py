@@ -409,6 +409,6 @@ class Desk(RuleBasedStateMachine):
             return
         value = valuation.value(self.account)
         cash = self.account.balances.get(currency=self.account.currency_id).total
-        assert value.equity == cash + sum((each.unrealized_pl for each in value.positions), D(0))
+        assert value.equity == cash + sum(value.profits, D(0))
         unit = Currency.objects.get(pk=self.account.currency_id)
-        assert all(unit.round_cash(each.unrealized_pl) == each.unrealized_pl for each in value.positions)
+        assert all(unit.round_cash(profit) == profit for profit in value.profits)

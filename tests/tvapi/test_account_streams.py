@@ -260,13 +260,13 @@ def test_a_stream_ends_completely_when_the_server_stops(account: Account, token:
 
 def test_many_streams_of_an_account_are_rendered_once(account: Account, token: str, monkeypatch) -> None:
     rendered: list[int] = []
-    plain = account_streams.CONTENTS["orders"]
+    plain = account_streams._objects
 
-    def counting(of: Account) -> list[dict[str, Any]]:
+    def counting(of: Account, kind: str) -> dict[str, bytes]:
         rendered.append(of.version)
-        return plain(of)
+        return plain(of, kind)
 
-    monkeypatch.setattr(account_streams, "CONTENTS", {**account_streams.CONTENTS, "orders": counting})
+    monkeypatch.setattr(account_streams, "_objects", counting)
 
     async def scenario() -> None:
         streams = [Connection(token, "orders") for _ in range(20)]

@@ -441,7 +441,10 @@ def test_guessing_locks_the_login_on_the_page_and_over_the_api_alike(browser, cl
 
 
 def test_a_form_of_another_site_is_refused(browser, client, trader):
-    assert browser.post(address(client), {"login": "trader", "password": PASSWORD}).status_code == 403
+    page = browser.post(address(client, lang="de"), {"login": "trader", "password": PASSWORD})
+    assert (page.status_code, page["Content-Language"], page["Cache-Control"]) == (403, "de", "no-store")
+    assert "Diese Seite war zu lange geöffnet, oder Cookies sind abgeschaltet." in page.content.decode()
+    assert "form-action 'none'" in page["Content-Security-Policy"]
 
 
 def test_data_servers_do_not_log_in_on_the_page(browser, client, trader):

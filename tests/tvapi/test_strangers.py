@@ -30,7 +30,13 @@ OPEN = {"authorize", "mapping", "oauth2/authorize", "oauth2/token"}
 admin.autodiscover()  # as the URLs do
 OF_ACCOUNT = "<any:account_id>"
 # Of lists, with the permission that each needs.
-ACTIONS = {"delete_selected": "delete", "cancel_orders": "cancel", "revoke": "revoke", "give_new_secret": "change"}
+ACTIONS = {
+    "delete_selected": "delete",
+    "cancel_orders": "cancel",
+    "revoke": "revoke",
+    "give_new_secret": "change",
+    "give_recovery_codes": "add",
+}
 
 
 class Attempt(NamedTuple):

@@ -15,7 +15,7 @@ from backoffice.catalogues import Catalogue
 from trading.errors import Reason
 
 LANGUAGES = [code for code, _name in settings.LANGUAGES if code != "en"]
-CATALOGUES = [("traders", code) for code in LANGUAGES]
+CATALOGUES = [("traders", code) for code in LANGUAGES] + [("staff", code) for code in settings.STAFF_LANGUAGES]
 PLACEHOLDER = re.compile(r"%\(\w+\)[sd]|%\(\w+\)\.\df|{\w*}|%%|<[^>]+>")
 
 
@@ -46,9 +46,9 @@ def test_every_sentence_is_translated(name: str, code: str) -> None:
 def test_translations_keep_their_placeholders(name: str, code: str) -> None:
     for text, entry in entries(name, code).items():
         assert not entry.fuzzy, text
-        expected = sorted(PLACEHOLDER.findall(entry.msgid_plural or text))
+        expected = [sorted(PLACEHOLDER.findall(english)) for english in (text, entry.msgid_plural or text)]
         for form in forms(entry):
-            assert sorted(PLACEHOLDER.findall(form)) == expected, form
+            assert sorted(PLACEHOLDER.findall(form)) in expected, form
 
 
 @pytest.mark.parametrize("code", LANGUAGES)

@@ -8,8 +8,8 @@ from rest_framework.response import Response
 
 from accounts.models import Account, TradingConditions
 from marketdata import mappings
-from trading import tradables, valuation
-from tvapi import pips, snapshots, wire
+from trading import tradables
+from tvapi import pips, wire
 from tvapi.exceptions import Refused
 from tvapi.views.base import WireView, ok
 
@@ -46,17 +46,14 @@ class InstrumentsView(WireView):
 
 class StateView(WireView):
     def get(self, request: Request, account_id: str) -> Response:
-        return ok(snapshots.state(self.account(account_id)))
+        return self.polled("state", account_id)
 
 
 class BalancesView(WireView):
     """The assets of a spot account (ACC-6)."""
 
     def get(self, request: Request, account_id: str) -> Response:
-        account = self.account(account_id)
-        if account.profile.has_positions:
-            raise Refused(_("This account holds its money in one currency and has no balances by asset."))
-        return ok([wire.balance(asset) for asset in valuation.spot(account)])
+        return self.polled("balances", account_id)
 
 
 class StreamView(WireView):

@@ -16,7 +16,8 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts.models import ACCOUNT_NUMBER_PATTERN, Account, User
-from tvapi import forms, locales, parsers
+from trading.prices import Prices
+from tvapi import answers, forms, locales, parsers, snapshots
 from tvapi.exceptions import Refused, unknown_account
 
 METHODS_WITH_BODY = frozenset({"POST", "PUT", "DELETE", "PATCH"})
@@ -66,6 +67,11 @@ class WireView(APIView):
             if account := mine.filter(number=number).first():
                 return account
         raise unknown_account()
+
+    def polled(self, answer: str, number: str) -> Response:
+        """One of the polled answers of the user's own account."""
+        snapshot = snapshots.current(self.account(number))
+        return ok(answers.OF_ACCOUNT[answer](snapshot, Prices()))
 
 
 def ok(d: object = None) -> Response:

@@ -74,7 +74,7 @@ class AuthorizeView(View):
     http_method_names = ("get", "head", "post", "options")
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        language = locales.language_of_page(request.GET.get("lang")) or translation.get_language() or locales.ENGLISH
+        language = _language_of(request)
         with translation.override(language):
             try:
                 if (request.method or "").lower() in self.http_method_names:
@@ -202,12 +202,33 @@ class AuthorizeView(View):
         return self._page("login", form_action=f"'self' {target.scheme}://{target.netloc}", form=form)
 
     def _page(self, name: str, *, status: int = 200, form_action: str = "'none'", **context: Any) -> HttpResponse:
-        response = render(self.request, f"tvapi/{name}.html", context, status=status)
-        response["Content-Security-Policy"] = (
-            "default-src 'none'; style-src 'self'; img-src 'self' data:; base-uri 'none'; frame-ancestors 'none'; "
-            f"form-action {form_action}"
-        )
-        return response
+        return _page(self.request, name, status=status, form_action=form_action, **context)
+
+
+def csrf_failure(request: HttpRequest) -> HttpResponse:
+    """The login page's answer to a form that lacks its own field: its cookie ended, or was not allowed."""
+    language = _language_of(request)
+    with translation.override(language):
+        sentence = _("This page was open for too long, or cookies are switched off.")
+        response = _page(request, "refused", status=403, sentence=sentence)
+    response["Content-Language"] = language
+    response["Cache-Control"] = "no-store"
+    return response
+
+
+def _language_of(request: HttpRequest) -> str:
+    return locales.language_of_page(request.GET.get("lang")) or translation.get_language() or locales.ENGLISH
+
+
+def _page(
+    request: HttpRequest, name: str, *, status: int = 200, form_action: str = "'none'", **context: Any
+) -> HttpResponse:
+    response = render(request, f"tvapi/{name}.html", context, status=status)
+    response["Content-Security-Policy"] = (
+        "default-src 'none'; style-src 'self'; img-src 'self' data:; base-uri 'none'; frame-ancestors 'none'; "
+        f"form-action {form_action}"
+    )
+    return response
 
 
 @method_decorator([csrf_exempt, sensitive_post_parameters()], name="dispatch")

@@ -16,8 +16,7 @@ from tvapi.views.base import WireView, ok, row_id
 
 class OrdersView(WireView):
     def get(self, request: Request, account_id: str) -> Response:
-        account = self.account(account_id)
-        return ok(snapshots.orders(account))
+        return self.polled("orders", account_id)
 
     def post(self, request: Request, account_id: str) -> Response:
         """Place an order. A `requestId` that comes again answers with the order of its first time (ORD-16)."""

@@ -10,14 +10,14 @@ from trading import positions, tradables
 from trading.choices import Side
 from trading.errors import OrderRejected, Reason
 from trading.models import PositionFill
-from tvapi import forms, snapshots, wire
+from tvapi import forms, wire
 from tvapi.views.base import WireView, ok, row_id
 from tvapi.views.orders import accepted, request_id
 
 
 class PositionsView(WireView):
     def get(self, request: Request, account_id: str) -> Response:
-        return ok(snapshots.positions(self.account(account_id)))
+        return self.polled("positions", account_id)
 
 
 class PositionView(WireView):

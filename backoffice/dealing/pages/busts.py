@@ -38,7 +38,12 @@ def bust_execution(request: HttpRequest, pk: int) -> HttpResponse:
     return _asked(request, form, back, [_("%(account)s, execution %(execution)s") % _words(execution)])
 
 
-@page("busts/<int:pk>/approve/", title=gettext_lazy("Approve the bust"), permission="trading.approve_bust")
+@page(
+    "busts/<int:pk>/approve/",
+    title=gettext_lazy("Approve the bust"),
+    permission="trading.approve_bust",
+    moves_money=True,
+)
 def bust_approve(request: HttpRequest, pk: int) -> HttpResponse:
     asked = _bust(pk)
 

@@ -193,15 +193,18 @@ def _margin_calls(request: HttpRequest) -> Table:
 
 
 def _warned_row(request: HttpRequest, account: Account, prices: Prices) -> list[object]:
-    value = valuation.value(account, prices)
-    figures = margin_exposure.shown(account, value, prices)
+    positions = valuation.open_positions(account)
+    portfolio = valuation.portfolio(account, positions)
+    kept = margin_exposure.upkeeps(account.group.conditions_at(), positions)
+    figures = margin_exposure.shown(portfolio, kept, account.currency, prices)
+    free = valuation.appraise(portfolio, account.currency, prices).free
     return [
         link_to(account),
         NOTHING if figures.level is None else f"{figures.level:.2f} %",
         f"{number(figures.equity)} {account.currency_id}",
         number(figures.margin),
-        number(value.free),
-        str(len(value.positions)),
+        number(free),
+        str(len(positions)),
         _stop_link(request, "account", account.pk, account.get_state_display()),
     ]
 

@@ -27,7 +27,12 @@ from trading.errors import OrderRejected
 from trading.models import Position
 
 
-@page("positions/<int:pk>/close/", title=gettext_lazy("Close the position"), permission="trading.close_position")
+@page(
+    "positions/<int:pk>/close/",
+    title=gettext_lazy("Close the position"),
+    permission="trading.close_position",
+    moves_money=True,
+)
 def position_close(request: HttpRequest, pk: int) -> HttpResponse:
     """One position, at the market, in the dealer's name."""
     position = get_object_or_404(Position.objects.open().select_related("account", "instrument"), pk=pk)

@@ -28,6 +28,8 @@ from backoffice.operations.models import Attachment, ClientDocument
 from backoffice.operations.pages.cash import user_of
 from backoffice.pages import page, render
 from trading import valuation
+from trading.prices import Prices
+from trading.valuation import Asset
 
 LIVE_SECONDS = 5
 
@@ -94,7 +96,8 @@ def account_figures(request: HttpRequest, pk: int) -> HttpResponse:
 
 
 def _margin(account: Account) -> tuple[list[Any], tuple[str, dict[str, Any], str]]:
-    value = valuation.value(account)
+    positions = valuation.open_positions(account)
+    value = valuation.appraise(valuation.portfolio(account, positions), account.currency, Prices())
     figures = [
         (_("Balance"), value.balance),
         (_("Unrealized profit or loss"), value.unrealized_pl),
@@ -105,14 +108,14 @@ def _margin(account: Account) -> tuple[list[Any], tuple[str, dict[str, Any], str
     ]
     rows = [
         [
-            link_to(each.position),
-            each.position.get_side_display(),
-            number(each.position.qty),
-            number(each.position.avg_price),
-            number(each.position.margin),
-            number(each.unrealized_pl),
+            link_to(position),
+            position.get_side_display(),
+            number(position.qty),
+            number(position.avg_price),
+            number(position.margin),
+            number(profit),
         ]
-        for each in value.positions
+        for position, profit in zip(positions, value.profits, strict=True)
     ]
     headers = [_("Position"), _("Side"), _("Quantity"), _("Average price"), _("Margin"), _("Profit or loss")]
     shown = [(name, f"{number(amount)} {account.currency_id}") for name, amount in figures]
@@ -120,17 +123,22 @@ def _margin(account: Account) -> tuple[list[Any], tuple[str, dict[str, Any], str
 
 
 def _spot(account: Account) -> tuple[list[Any], tuple[str, dict[str, Any], str]]:
-    values = valuation.spot(account)
-    total = sum((each.value for each in values if each.value is not None), Decimal(0))
+    prices = Prices()
+    balances = account.balances.select_related("currency").order_by("currency")
+    values = [
+        (each, valuation.appraise_asset(Asset(each.currency_id, each.total), account.currency, prices).value)
+        for each in balances
+    ]
+    total = sum((value for _balance, value in values if value is not None), Decimal(0))
     rows = [
         [
-            each.balance.currency_id,
-            number(each.balance.total),
-            number(each.balance.reserved),
-            number(each.balance.available),
-            number(None if each.value is None else account.currency.round_cash(each.value)),
+            balance.currency_id,
+            number(balance.total),
+            number(balance.reserved),
+            number(balance.available),
+            number(None if value is None else account.currency.round_cash(value)),
         ]
-        for each in values
+        for balance, value in values
     ]
     headers = [_("Asset"), _("Total"), _("Reserved"), _("Available"), _("Worth in %(c)s") % {"c": account.currency_id}]
     shown = [(_("Worth of all assets"), f"{number(account.currency.round_cash(total))} {account.currency_id}")]

@@ -24,7 +24,7 @@ def user_of(request: HttpRequest) -> User:
     return cast(User, request.user)  # the site lets nobody else in
 
 
-@page("cash/new/", title=gettext_lazy("Ask for cash"), permission="operations.request_cashrequest")
+@page("cash/new/", title=gettext_lazy("Ask for cash"), permission="operations.request_cashrequest", moves_money=True)
 def cash_new(request: HttpRequest) -> HttpResponse:
     """Ask for money to move; somebody else decides."""
     form = CashForm(request.POST or None, request.FILES or None, initial=_prefilled(request))
@@ -62,7 +62,12 @@ def _ask(form: CashForm, user: User) -> CashRequest:
     return cash.ask(form.to_wish(), by=user, attachment=attachment)
 
 
-@page("cash/<int:pk>/approve/", title=gettext_lazy("Approve the request"), permission="operations.approve_cashrequest")
+@page(
+    "cash/<int:pk>/approve/",
+    title=gettext_lazy("Approve the request"),
+    permission="operations.approve_cashrequest",
+    moves_money=True,
+)
 def cash_approve(request: HttpRequest, pk: int) -> HttpResponse:
     asked = _request(pk)
     answer = confirmed(

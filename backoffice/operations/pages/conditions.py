@@ -154,7 +154,7 @@ def _impact_table(affected: impact.Impact) -> tuple[str, dict[str, Any], str]:
     return _("accounts with positions"), {"headers": headers, "rows": rows}, _("No account of the group holds any.")
 
 
-@page("conditions/<int:pk>/approve/", title=gettext_lazy("Approve conditions"), permission=APPROVE)
+@page("conditions/<int:pk>/approve/", title=gettext_lazy("Approve conditions"), permission=APPROVE, moves_money=True)
 def conditions_approve(request: HttpRequest, pk: int) -> HttpResponse:
     version = get_object_or_404(TradingConditions.objects.select_related("group"), pk=pk)
     affected = impact.of(version)

@@ -1,5 +1,5 @@
 """Pages of support."""
 
-from backoffice.support.pages import lens
+from backoffice.support.pages import instruments, lens
 
-__all__ = ["lens"]
+__all__ = ["instruments", "lens"]

@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from urllib.parse import parse_qsl, urljoin, urlsplit
-from uuid import uuid4
 
 from tvapi.conformance.checks.oauth import PATH as TOKEN_PATH
 from tvapi.conformance.client import Client, Exchange
@@ -16,6 +15,7 @@ from tvapi.conformance.framework import Half, Skipped, check
 from tvapi.conformance.trading import Trading
 
 PATH = "/oauth2/authorize"
+STATE = "What was given, unchanged: &?#%"
 LONGEST_LIFE_SECONDS = 2_147_483  # AUTH-26
 
 
@@ -94,19 +94,17 @@ def _submit(browser: Client, page: Exchange, action: str, filled: dict[str, str]
     return browser.send("POST", path, form=filled, headers={"Referer": page.url})
 
 
-def _code(trading: Trading) -> str:
-    """A new code. Raises Skipped, Failed."""
+def _come_back(trading: Trading) -> _Return:
+    """Where a login for a code leads to. Raises Skipped, Failed."""
     if not trading.options.oauth_secret:
         raise Skipped("No secret of an OAuth client was given (--oauth-secret).")
-    state = uuid4().hex
-    came = _log_in(trading, "code", state)
+    came = _log_in(trading, "code", STATE)
     trading.require("code" in came.query, "The redirect has no code.", came.exchange)
-    trading.expect(came.query.get("state") == state, "“state” does not come back unchanged (AUTH-12).", came.exchange)
-    wanted = trading.options.oauth_redirect
-    trading.expect(
-        came.location.startswith(wanted), f"The redirect does not lead to {wanted} (AUTH-11).", came.exchange
-    )
-    return came.query["code"]
+    return came
+
+
+def _code(trading: Trading) -> str:
+    return _come_back(trading).query["code"]
 
 
 def _ask_token(trading: Trading, **form: str) -> Exchange:
@@ -147,7 +145,12 @@ def _opens(trading: Trading, token: str) -> bool:
 @check("oauthCodeFlow", "AUTH-12 AUTH-15 AUTH-17 AUTH-18 AUTH-26", Half.TRADING)
 def code_flow(trading: Trading) -> None:
     """A login by the page leads back with a code and the state; the code gives tokens that open the accounts."""
-    answer = _exchange(trading, _code(trading))
+    came, wanted = _come_back(trading), trading.options.oauth_redirect
+    same = came.query.get("state") == STATE
+    trading.expect(same, "“state” does not come back unchanged (AUTH-12).", came.exchange)
+    leads = came.location.startswith(wanted)
+    trading.expect(leads, f"The redirect does not lead to {wanted} (AUTH-11).", came.exchange)
+    answer = _exchange(trading, came.query["code"])
     access, _refresh = _expect_tokens(trading, answer)
     trading.expect(_opens(trading, access), "The access token does not open /accounts.", answer)
 
@@ -201,16 +204,15 @@ def renewal(trading: Trading) -> None:
 @check("oauthImplicitFlow", "AUTH-12 AUTH-20 AUTH-23", Half.TRADING)
 def implicit_flow(trading: Trading) -> None:
     """Where the implicit flow is offered, a login leads back with a token behind #; without one, nothing is asked."""
-    state = uuid4().hex
-    came = _log_in(trading, "token", state)
+    came = _log_in(trading, "token", STATE)
     if (error := came.fragment.get("error") or came.query.get("error")) is not None:
         raise Skipped(f"The implicit flow is not offered to this client ({error}).")
     trading.require("access_token" in came.fragment, "The fragment has no access_token.", came.exchange)
-    same = came.fragment.get("state") == state
+    same = came.fragment.get("state") == STATE
     trading.expect(same, "“state” does not come back unchanged (AUTH-12).", came.exchange)
     opens = _opens(trading, came.fragment["access_token"])
     trading.expect(opens, "The token does not open /accounts.", came.exchange)
-    query = {"response_type": "token", "client_id": trading.options.oauth_client, "prompt": "none", "state": state}
+    query = {"response_type": "token", "client_id": trading.options.oauth_client, "prompt": "none", "state": STATE}
     query["redirect_uri"] = trading.options.oauth_redirect
     silent = trading.client.with_token(None).get(PATH, query)
     parts = _Return(silent, silent.headers.get("location", ""))

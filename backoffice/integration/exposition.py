@@ -1,0 +1,94 @@
+"""`/metrics`: the same numbers for Prometheus. They are everybody's: whichever process is asked, the answer is one."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Iterator
+
+import redis
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+from django.views.decorators.cache import never_cache
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+
+from backoffice import health
+from backoffice.integration import alarms
+from marketdata import metrics
+from trading.alarms import Alarm
+from trading.models import Order
+from tvapi import usage
+
+LABELS = ("pair", "endpoint")
+
+
+@never_cache
+def view(request: HttpRequest) -> HttpResponse:
+    """For who knows METRICS_TOKEN (a bearer token); on a developer's machine for everybody."""
+    if not _may_read(request):
+        return HttpResponse("Send the bearer token of METRICS_TOKEN.\n", status=401, content_type="text/plain")
+    registry = CollectorRegistry()
+    registry.register(_Numbers())
+    try:
+        return HttpResponse(generate_latest(registry), content_type=CONTENT_TYPE_PLAIN_0_0_4)
+    except redis.RedisError:
+        return HttpResponse("Redis does not answer.\n", status=503, content_type="text/plain")
+
+
+def _may_read(request: HttpRequest) -> bool:
+    if not settings.METRICS_TOKEN:
+        return bool(settings.IS_LOCAL)
+    given = request.headers.get("Authorization", "")
+    return hmac.compare_digest(given.encode(), f"Bearer {settings.METRICS_TOKEN}".encode())
+
+
+class _Numbers:
+    """Read when they are asked for."""
+
+    def collect(self) -> Iterator[Metric]:
+        yield from _requests()
+        yield from _streams()
+        yield _gauge("alarms_open", "Alarms of trading that are open.", Alarm.objects.open().count())
+        yield _gauge("orders_queued", "Orders that wait for the venue's drain.", Order.objects.queued().count())
+        compared, different = alarms.compared()
+        yield _gauge("bars_compared", "Minutes of stream and history compared in 24 hours.", compared)
+        yield _gauge("bars_different", "Minutes of stream and history that differed in 24 hours.", different)
+        alive = GaugeMetricFamily("part_alive", "1 for each part that gives signs of life.", labels=["part"])
+        for part, state in health.report().items():
+            alive.add_metric([part], state == "ok")
+        yield alive
+
+
+def _requests() -> Iterator[Metric]:
+    requests = CounterMetricFamily("tv_requests", "Requests of the API.", labels=LABELS)
+    errors = CounterMetricFamily("tv_failures", "Requests answered by a failure.", labels=LABELS)
+    kept = CounterMetricFamily("tv_cors_refusals", "Answers that the page's browser may not show.", labels=LABELS)
+    times = HistogramMetricFamily("tv_request_seconds", "Time to the first byte of the answer.", labels=LABELS)
+    for labels, tally in usage.in_all().items():
+        requests.add_metric(labels, tally.requests)
+        errors.add_metric(labels, tally.errors)
+        kept.add_metric(labels, tally.cors_refused)
+        times.add_metric(labels, _cumulated(tally.buckets), tally.total_ms / 1000)
+    return iter((requests, errors, kept, times))
+
+
+def _cumulated(buckets: list[int]) -> list[tuple[str, float]]:
+    """Prometheus counts in each bucket those of the ones below as well."""
+    edges = [*(str(edge / 1000) for edge in usage.EDGES_MS), "+Inf"]
+    return [(edge, sum(buckets[: index + 1])) for index, edge in enumerate(edges)]
+
+
+def _streams() -> Iterator[Metric]:
+    readers = GaugeMetricFamily("stream_readers", "Connections that read prices.", labels=["process"])
+    dropped = GaugeMetricFamily("stream_dropped", "Readers dropped for being slow.", labels=["process"])
+    late = GaugeMetricFamily("stream_lag_p99_seconds", "From the source's time to the socket.", labels=["process"])
+    for each in metrics.told():
+        readers.add_metric([each.process], each.connections)
+        dropped.add_metric([each.process], each.dropped)
+        late.add_metric([each.process], each.p99_ms / 1000)
+    return iter((readers, dropped, late))
+
+
+def _gauge(name: str, text: str, value: float) -> GaugeMetricFamily:
+    return GaugeMetricFamily(name, text, value=value)

@@ -1,0 +1,45 @@
+"""What each group may trade, and the pairs that join currencies, in the memory of the process."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from django.utils import timezone
+
+from accounts.choices import ConditionsState
+from accounts.models import Terms, TradingConditions
+from marketdata.models import Instrument
+from trading.models import GroupInstrument
+from trading.prices import pairs_by_currency
+from tvapi.snapshots import MAX_AGE_SECONDS
+
+
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """At one version of the terms. `until` (Unix seconds) is when conditions change by the clock, a minute at most."""
+
+    version: int
+    until: float
+    pairs: Mapping[str, list[Instrument]]
+    offered: Mapping[int, Mapping[str, Instrument]]  # by group, by symbol; groups without conditions are missing
+
+
+def read() -> Catalogue:
+    """From the database; the version first, as with snapshots."""
+    version = Terms.objects.values_list("version", flat=True).first() or 0
+    now = timezone.now()
+    until = time.time() + MAX_AGE_SECONDS
+    approved = TradingConditions.objects.filter(state=ConditionsState.APPROVED)
+    coming = approved.filter(effective_from__gt=now).order_by("effective_from")
+    if next_change := coming.values_list("effective_from", flat=True).first():
+        until = min(until, next_change.timestamp())
+    in_force = set(approved.filter(effective_from__lte=now).values_list("group_id", flat=True))
+    instruments = Instrument.objects.in_bulk()
+    offered: dict[int, dict[str, Instrument]] = defaultdict(dict)
+    for group_id, instrument_id in GroupInstrument.objects.values_list("group_id", "instrument_id"):
+        if group_id in in_force and (instrument := instruments.get(instrument_id)):
+            offered[group_id][instrument.symbol] = instrument
+    return Catalogue(version, until, pairs_by_currency(), dict(offered))

@@ -1,0 +1,194 @@
+"""Finding an answer: the sender's login, the fences and the snapshot in Redis, prices from memory."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+import redis
+from django import db
+from django.conf import settings
+from django.utils import translation
+
+from accounts import fence, origins, tokens
+from accounts.tokens import Login, OwnAccount
+from trading.errors import OrderRejected
+from tvapi import answers, renderers, snapshots
+from tvapi.exceptions import Refused
+from tvapi.lane import catalogue
+from tvapi.lane.catalogue import Catalogue
+from tvapi.lane.logins import Logins
+from tvapi.lane.market import LivePrices, Market, NotKnown
+from tvapi.lane.pipe import Pipe
+from tvapi.lane.requests import Asked
+from tvapi.snapshots import Snapshot
+
+T = TypeVar("T")
+
+KEPT_SNAPSHOTS = 20_000
+RENEW_CATALOGUE_SECONDS = snapshots.MAX_AGE_SECONDS / 2
+RETRY_SECONDS = 0.5
+
+logger = logging.getLogger(__name__)
+
+
+class Lane:
+    """The lane of one process. It works from the first request on; what it needs follows changes in the background."""
+
+    def __init__(self) -> None:
+        self._market = Market()
+        self._logins = Logins()
+        self._catalogue: Catalogue | None = None
+        self.origins: tuple[str, ...] | None = None  # patterns of those whose pages may read answers
+        self._stale_catalogue = asyncio.Event()
+        self._pipe: Pipe | None = None
+        self._snapshots: dict[tuple[int, str], tuple[bytes, Snapshot]] = {}  # with their heads
+        self._background: list[asyncio.Task[None]] = []
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="lane")  # for the database
+
+    async def answer(self, asked: Asked, digest: str) -> bytes | None:
+        """The body that Django would send; None when that is not sure."""
+        if not self._background:
+            self._start()
+        pipe, login, known = self._pipe, self._logins.get(digest), self._catalogue
+        if pipe is None or login is None or known is None or login.expires_at <= time.time():
+            return None
+        if (account := login.accounts.get(asked.number)) is None or not self._market.is_live:
+            return None
+        key, language = fence.key(account.id, pipe.epoch), asked.language
+        try:
+            (account_fence, head), terms_fence, has_ended = await pipe.ask(
+                ("HMGET", key, "f", snapshots.head_field(language)),
+                ("HGET", fence.key(fence.TERMS, pipe.epoch), "f"),
+                ("EXISTS", fence.login_key(digest)),
+            )
+            if has_ended:
+                self._logins.forget(digest)
+                return None
+            if not self._is_current(known, terms_fence):
+                return None
+            if asked.answer not in answers.OF_ACCOUNT:
+                return self._prices_of(asked, account, known)
+            snapshot = await self._snapshot(pipe, key, account, language, head)
+        except (OSError, redis.RedisError):
+            return None
+        if snapshot is None or not snapshots.is_valid(snapshot, account_fence, terms_fence, time.time()):
+            return None
+        return self._of_account(asked, login, snapshot, known) if snapshot.user_id == login.user_id else None
+
+    async def close(self) -> None:
+        """End what runs in the background."""
+        for task in self._background:
+            task.cancel()
+        await asyncio.gather(*self._background, return_exceptions=True)
+        await asyncio.get_running_loop().run_in_executor(self._thread, db.connections.close_all)
+        self._thread.shutdown()
+
+    # --- answers ------------------------------------------------------------------------------------------------------
+
+    def _of_account(self, asked: Asked, login: Login, snapshot: Snapshot, known: Catalogue) -> bytes | None:
+        make, prices = answers.OF_ACCOUNT[asked.answer], LivePrices(self._market, known.pairs)
+        return _body(asked.language, lambda: make(snapshot, prices))
+
+    def _prices_of(self, asked: Asked, account: OwnAccount, known: Catalogue) -> bytes | None:
+        if (offered := known.offered.get(account.group_id)) is None:
+            return None
+        prices = LivePrices(self._market, known.pairs)
+        if asked.answer == "depth":
+            return _body(asked.language, lambda: answers.depth(asked.symbols[0], offered, prices))
+        return _body(asked.language, lambda: answers.quotes(asked.symbols, account.currency, offered, prices))
+
+    async def _snapshot(
+        self, pipe: Pipe, key: str, account: OwnAccount, language: str, head: bytes | None
+    ) -> Snapshot | None:
+        """The snapshot with this head: from memory, or from Redis when it was made by another process."""
+        if head is None:
+            return None
+        place = (account.id, language)
+        if (held := self._snapshots.get(place)) and held[0] == head:
+            return held[1]
+        [body] = await pipe.ask(("HGET", key, snapshots.body_field(language)))
+        if body is None:
+            return None
+        snapshot = snapshots.decode(body)
+        if (snapshot.account_id, snapshot.language, snapshot.head) != (account.id, language, head):
+            return None
+        if len(self._snapshots) >= KEPT_SNAPSHOTS:
+            self._snapshots.pop(next(iter(self._snapshots)))
+        self._snapshots[place] = (head, snapshot)
+        return snapshot
+
+    def _is_current(self, known: Catalogue, terms_fence: bytes | None) -> bool:
+        if terms_fence is not None and known.version >= int(terms_fence) and time.time() < known.until:
+            return True
+        self._stale_catalogue.set()
+        return False
+
+    # --- in the background --------------------------------------------------------------------------------------------
+
+    def _start(self) -> None:
+        work = (self._keep_pipe, self._keep_market, self._keep_logins, self._keep_catalogue, self._keep_origins)
+        self._background = [asyncio.create_task(self._forever(each)) for each in work]
+
+    async def _forever(self, work: Callable[[], Any]) -> None:
+        while True:
+            try:
+                await work()
+            except (OSError, redis.RedisError, db.Error) as error:
+                logger.warning("The poll lane leaves its work to Django for a moment: %s", error)
+            except Exception:
+                logger.exception("The poll lane was interrupted")
+            await asyncio.sleep(RETRY_SECONDS)
+
+    async def _keep_pipe(self) -> None:
+        pipe = await Pipe.connect(settings.REDIS_URL)
+        self._pipe = pipe
+        try:
+            await pipe.closed
+        finally:
+            self._pipe = None
+            pipe.close()
+
+    async def _keep_market(self) -> None:
+        pipe = await Pipe.connect(settings.REDIS_URL)  # one of its own: it waits for ticks
+        try:
+            await self._market.follow(pipe)
+        finally:
+            pipe.close()
+
+    async def _keep_logins(self) -> None:
+        await self._logins.follow(lambda digests: self._in_thread(lambda: tokens.logins(digests)))
+
+    async def _keep_catalogue(self) -> None:
+        while True:
+            self._stale_catalogue.clear()
+            self._catalogue = await self._in_thread(catalogue.read)
+            try:
+                await asyncio.wait_for(self._stale_catalogue.wait(), RENEW_CATALOGUE_SECONDS)
+            except TimeoutError:
+                continue
+
+    async def _keep_origins(self) -> None:
+        while True:
+            self.origins = await self._in_thread(lambda: tuple(origins.in_force()))
+            await asyncio.sleep(origins.KEPT_SECONDS)
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        def run() -> T:
+            db.close_old_connections()  # one that Postgres has closed meanwhile; a request of Django's begins so too
+            return work()
+
+        return await asyncio.get_running_loop().run_in_executor(self._thread, run)
+
+
+def _body(language: str, make: Callable[[], object]) -> bytes | None:
+    """The answer in this language; None for a refusal, which Django puts into words, and when something is missing."""
+    try:
+        with translation.override(language):
+            return renderers.encode({"s": "ok", "d": make()})
+    except (Refused, OrderRejected, NotKnown):
+        return None

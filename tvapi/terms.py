@@ -1,0 +1,41 @@
+"""What polled answers depend on beside the account: whoever saves it raises the version of the terms.
+
+`QuerySet.update` and `bulk_create` send no signals: who uses them on these models calls `Terms.objects.changing()`,
+or sends `many_changed` where accounts are not known.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import DEFAULT_DB_ALIAS, transaction
+from django.db.models import Model
+from django.db.models.signals import post_delete, post_save
+
+from accounts.models import AccountGroup, Currency, Terms, TradingConditions
+from marketdata.instruments import many_changed
+from marketdata.models import Holiday, Instrument
+from trading.models import GroupInstrument, MarginTier
+
+MODELS: tuple[type[Model], ...] = (
+    AccountGroup,
+    Currency,
+    GroupInstrument,
+    Holiday,
+    Instrument,
+    MarginTier,
+    TradingConditions,
+)
+
+
+def watch() -> None:
+    for model in MODELS:
+        post_save.connect(_changed, sender=model, dispatch_uid="terms")
+        post_delete.connect(_changed, sender=model, dispatch_uid="terms")
+    many_changed.connect(_changed, dispatch_uid="terms")
+
+
+def _changed(sender: type[Model], using: str = DEFAULT_DB_ALIAS, raw: bool = False, **kwargs: Any) -> None:
+    if not raw:
+        with transaction.atomic(using=using):
+            Terms.objects.using(using).changing()

@@ -1,0 +1,215 @@
+"""How the API is used: requests, refusals and times by environment pair and endpoint, whoever answers them.
+
+Each process counts what passes through its outermost layer, and adds it to Redis every second: by minute, for as long
+as the monitor looks back, and in all, for who scrapes. What is lost with a process is its last second.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from accounts import origins
+from accounts.oauth_models import OAuthClient
+from marketdata import ticklog
+from tvapi.endless import Scope, Send
+
+PREFIX = "/tv/"
+NO_PAIR = "server"  # no page asked: TradingView's servers, or programs
+UNKNOWN_PAIR = "unknown"  # a page whose origin belongs to no pair
+KEPT_SECONDS = 2 * 3600
+TOTAL = "usage:total"
+EDGES_MS = (5, 10, 25, 50, 100, 150, 250, 500, 1000, 2500, 5000)  # upper ends; beyond them one more bucket
+LONGEST_ORIGIN = 100  # characters: what strangers send is not kept at length
+
+_OF_ACCOUNT = re.compile(
+    r"accounts/.*?/(orders|positions|stream|previewOrder|trackLatency|instruments|state|balances|ordersHistory"
+    r"|executions|getLeverage|previewLeverage|setLeverage)(/.*)?",
+    re.DOTALL,
+)
+_PLAIN = frozenset(
+    ("authorize", "logout", "oauth2/authorize", "oauth2/token", "config", "accounts", "quotes", "depth", "mapping")
+) | {"groups", "permissions", "symbol_info", "history", "streaming", "ping"}
+_METHODS = frozenset(("GET", "POST", "PUT", "DELETE", "OPTIONS"))
+# Responses without an end are counted, but their time is the reader's.
+ENDLESS = frozenset(("GET streaming", "GET accounts/{id}/stream"))
+
+
+def endpoint(method: str, path: str) -> str:
+    """The endpoint's name, without what identifies anybody; there are few, whatever is asked for."""
+    method = method if method in _METHODS else "OTHER"
+    rest = path.removeprefix(PREFIX)
+    if rest in _PLAIN:
+        return f"{method} {rest}"
+    if found := _OF_ACCOUNT.fullmatch(rest):
+        has_id = found[2] and found[1] in ("orders", "positions")
+        return f"{method} accounts/{{id}}/{found[1]}{'/{id}' if has_id else ''}"
+    return "other"
+
+
+@dataclass(slots=True)
+class Tally:
+    """What became of the requests of one kind. `errors` were answered by a failure, of ours or of the asker's."""
+
+    requests: int = 0
+    errors: int = 0
+    cors_refused: int = 0
+    total_ms: int = 0
+    buckets: list[int] = field(default_factory=lambda: [0] * (len(EDGES_MS) + 1))
+
+    def add(self, ms: int, *, is_error: bool, is_cors_refused: bool, is_timed: bool) -> None:
+        self.requests += 1
+        self.errors += is_error
+        self.cors_refused += is_cors_refused
+        if is_timed:
+            self.total_ms += ms
+            self.buckets[bisect_left(EDGES_MS, ms)] += 1
+
+    def merge(self, other: Tally) -> None:
+        self.requests += other.requests
+        self.errors += other.errors
+        self.cors_refused += other.cors_refused
+        self.total_ms += other.total_ms
+        self.buckets = [mine + more for mine, more in zip(self.buckets, other.buckets, strict=True)]
+
+    def percentile(self, part: float) -> int | None:
+        """The upper end in milliseconds of the bucket that this part of the times does not exceed; None: none timed.
+
+        For the last bucket, which has no end, it is the end of the one before.
+        """
+        wanted, seen = part * sum(self.buckets), 0
+        for edge, count in zip((*EDGES_MS, EDGES_MS[-1]), self.buckets, strict=True):
+            seen += count
+            if count and seen >= wanted:
+                return edge
+        return None
+
+
+Key = tuple[str, str]  # origin or pair, endpoint
+
+
+class Counter:
+    """One process' counts since they were last taken; for one thread."""
+
+    def __init__(self) -> None:
+        self._tallies: dict[Key, Tally] = defaultdict(Tally)
+
+    def watch(self, scope: Scope, send: Send) -> Send:
+        """A `send` that counts the request by its answer."""
+        path: str = scope["path"]
+        if not path.startswith(PREFIX):
+            return send
+        began = time.monotonic()
+        name = endpoint(scope["method"], path)
+        origin = _header(scope["headers"], b"origin")[:LONGEST_ORIGIN]
+        head: dict[str, Any] = {}
+
+        async def counted(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                head.update(message, ms=round((time.monotonic() - began) * 1000))
+            elif head:
+                self._count((origin, name), head, message.get("body", b""))
+                head.clear()
+            await send(message)
+
+        return counted
+
+    def _count(self, key: Key, head: Mapping[str, Any], body: bytes) -> None:
+        """Count by status, headers and the beginning of the body: failures are told with 200 (GEN-3)."""
+        is_shown = bool(_header(head["headers"], b"access-control-allow-origin"))
+        self._tallies[key].add(
+            head["ms"],
+            is_error=head["status"] >= 400 or body[:20].replace(b" ", b"").startswith(b'{"s":"error"'),
+            is_cors_refused=bool(key[0]) and not is_shown,
+            is_timed=key[1] not in ENDLESS,
+        )
+
+    def take(self) -> dict[Key, Tally]:
+        """What was counted since the last time."""
+        taken, self._tallies = dict(self._tallies), defaultdict(Tally)
+        return taken
+
+
+def _header(headers: Iterable[tuple[bytes, bytes]], wanted: bytes) -> str:
+    return next((value.decode("latin-1") for name, value in headers if name.lower() == wanted), "")
+
+
+# --- Redis ------------------------------------------------------------------------------------------------------------
+
+
+def tell(taken: Mapping[Key, Tally]) -> None:
+    """Add these counts to everybody's. Raises `redis.RedisError`."""
+    if not taken:
+        return
+    pairs = _pairs()
+    minute = f"usage:{int(time.time()) // 60}"
+    pipeline = ticklog.connection().pipeline(transaction=False)
+    for (origin, name), tally in taken.items():
+        for kind, amount in _fields(tally):
+            for key in (minute, TOTAL):
+                pipeline.hincrby(key, f"{_pair(origin, pairs)}|{name}|{kind}", amount)
+    pipeline.expire(minute, KEPT_SECONDS)
+    pipeline.execute()
+
+
+def of_minutes(count: int) -> dict[Key, Tally]:
+    """What was counted in the last so many minutes, this one included, by pair and endpoint. Raises `RedisError`."""
+    this = int(time.time()) // 60
+    pipeline = ticklog.connection().pipeline(transaction=False)
+    for minute in range(this - count + 1, this + 1):
+        pipeline.hgetall(f"usage:{minute}")
+    found: dict[Key, Tally] = {}
+    for told in pipeline.execute():
+        for key, tally in _read(told).items():
+            found.setdefault(key, Tally()).merge(tally)
+    return dict(sorted(found.items()))
+
+
+def in_all() -> dict[Key, Tally]:
+    """What was ever counted, since Redis began. Raises `redis.RedisError`."""
+    return dict(sorted(_read(cast("dict[bytes, bytes]", ticklog.connection().hgetall(TOTAL))).items()))
+
+
+def _fields(tally: Tally) -> Iterable[tuple[str, int]]:
+    named = {"n": tally.requests, "e": tally.errors, "c": tally.cors_refused, "ms": tally.total_ms}
+    numbered = {f"b{index}": count for index, count in enumerate(tally.buckets)}
+    return ((kind, amount) for kind, amount in {**named, **numbered}.items() if amount)
+
+
+def _read(told: Mapping[bytes, bytes]) -> dict[Key, Tally]:
+    found: dict[Key, Tally] = {}
+    for name, amount in told.items():
+        pair, endpoint_name, kind = name.decode().split("|")
+        tally, count = found.setdefault((pair, endpoint_name), Tally()), int(amount)
+        match kind:
+            case "n":
+                tally.requests = count
+            case "e":
+                tally.errors = count
+            case "c":
+                tally.cors_refused = count
+            case "ms":
+                tally.total_ms = count
+            case _:
+                tally.buckets[int(kind[1:])] = count
+    return found
+
+
+def _pairs() -> list[tuple[str, str]]:
+    """The patterns of the environment pairs' origins, each with its pair."""
+    clients = OAuthClient.objects.here().order_by("pair").values_list("pair", "origins")
+    return [(pattern, pair) for pair, patterns in clients for pattern in patterns]
+
+
+def _pair(origin: str, pairs: Iterable[tuple[str, str]]) -> str:
+    if not origin:
+        return NO_PAIR
+    return next((pair for pattern, pair in pairs if origins.fits(origin, pattern)), UNKNOWN_PAIR)
+
+
+counter = Counter()
