@@ -141,8 +141,7 @@ class Chaos:
             yield f"still placing after {SETTLED_SECONDS:.0f} s: {self._live('placing')}"
         for trader in self.traders:
             trader.settle()
-            trader.wind_up()
-        if not wait_until(lambda: not self._live(), SETTLED_SECONDS):
+        if not wait_until(lambda: all(trader.wind_up() for trader in self.traders), SETTLED_SECONDS):
             yield f"cancelled and closed, but live after {SETTLED_SECONDS:.0f} s: {self._live()}"
         for watcher in self.watchers:
             watcher.look()

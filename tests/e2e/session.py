@@ -82,8 +82,7 @@ class Session:
         self.trading_ends.set()
         for thread in trading:
             thread.join()
-        for trader in self.traders:
-            trader.wind_up()
+        wait_until(lambda: all(trader.wind_up() for trader in self.traders), END_SECONDS)
         wait_until(lambda: not any(watcher.unended() for watcher in self.watchers), END_SECONDS)
         self.watching_ends.set()
         for thread in watching:

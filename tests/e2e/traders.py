@@ -147,13 +147,15 @@ class Trader:
             if not request.is_answered:
                 self._send(request, threading.Event())
 
-    def wind_up(self) -> None:
-        """Cancel and close all that is open. Raises Unanswered where the server does not answer."""
-        for order in self.live():
+    def wind_up(self) -> bool:
+        """Cancel and close all that is open; true once no order was. Raises Unanswered."""
+        live = self.live()
+        for order in live:
             if "parentId" not in order:
                 self._try("DELETE", f"/orders/{order['id']}")
         for position in self.positions() if self.market.has_positions else ():
             self._try("DELETE", f"/positions/{position['id']}")
+        return not live
 
     def live(self) -> list[dict[str, Any]]:
         """The account's orders that have not ended."""
