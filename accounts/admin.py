@@ -339,6 +339,7 @@ CONDITIONS_FIELDS = (
     ("commission_kind", "commission_rate"),
     ("commission_minimum", "commission_lot", "fee_asset"),
     "market_buffer",
+    ("mark_up_pips", "slippage_pips", "last_look_pips"),
     ("max_open_orders", "max_quote_age_seconds"),
     ("stops_both_ways", "stop_limits_both_ways", "price_band"),
     "note",

@@ -273,6 +273,32 @@ class TradingConditions(models.Model):
         validators=[MinValueValidator(Decimal(0))],
         help_text=_("How far from the market an order's prices may lie, as a part of it. Empty: as far as one likes."),
     )
+    mark_up_pips = NumericField(
+        _("mark-up in pips"),
+        default=Decimal(0),
+        validators=[MinValueValidator(Decimal(0))],
+        help_text=_("What we fill ourselves is filled so much dearer for buyers, so much cheaper for sellers."),
+    )
+    slippage_pips = NumericField(
+        _("slippage at most, in pips"),
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(Decimal(0))],
+        help_text=_(
+            "We fill from the depth no further than this from its best price; the rest waits for the next prices. "
+            "Empty: as deep as it takes."
+        ),
+    )
+    last_look_pips = NumericField(
+        _("last look, in pips"),
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(Decimal(0))],
+        help_text=_(
+            "A market order is rejected when the price has moved by more than this, either way, since it was accepted. "
+            "Orders that close a position never are. Empty: no last look."
+        ),
+    )
     max_open_orders = models.PositiveIntegerField(_("open orders at most"), default=200)
     max_quote_age_seconds = models.PositiveIntegerField(_("oldest price traded on, in seconds"), default=30)
     state = models.CharField(
@@ -315,6 +341,12 @@ class TradingConditions(models.Model):
                     margin_rate__gte=0, commission_rate__gte=0, commission_minimum__gte=0, market_buffer__gte=0
                 ),
                 name="conditions_not_negative",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(mark_up_pips__gte=0)
+                & (models.Q(slippage_pips__gte=0) | models.Q(slippage_pips__isnull=True))
+                & (models.Q(last_look_pips__gte=0) | models.Q(last_look_pips__isnull=True)),
+                name="conditions_execution_not_negative",
             ),
             models.CheckConstraint(
                 condition=models.Q(maintenance_rate__gte=0) | models.Q(maintenance_rate__isnull=True),

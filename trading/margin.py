@@ -46,7 +46,8 @@ class Need:
 def hold(account: Account, conditions: TradingConditions, need: Need, prices: Prices) -> Hold:
     """What the account must set aside, or OrderRejected(MARGIN or BALANCE) when it has not that much.
 
-    The account is locked. What `need.order` holds already counts as available.
+    The account is locked. What `need.order` holds already counts as available, and what an order closes on its way to
+    the other side pays for what it opens there: a position can be reversed with all margin in use.
     """
     if need.margin_rate is None:
         return _hold_asset(account, conditions, need)
@@ -151,8 +152,17 @@ def _hold_margin(account: Account, conditions: TradingConditions, need: Need, pr
         return Hold(Decimal(0), account.currency_id)
     check_shortable(instrument, side)
     amount = needed(account, conditions, instrument, side, qty, need.price, prices, resting=True, besides=need.order)
+    amount = max(Decimal(0), amount - _freed(account, instrument, side, need.qty - qty))
     check_free(account, amount, valuation.value(account, prices).free + (need.order.held if need.order else 0))
     return Hold(amount, account.currency_id)
+
+
+def _freed(account: Account, instrument: Instrument, side: Side, closing: Decimal) -> Decimal:
+    """The margin that closing so much of the net position of the other side sets free."""
+    position = account.positions.open().filter(instrument=instrument, side=side.opposite).first() if closing else None
+    if position is None:
+        return Decimal(0)
+    return account.currency.round_cash(risk.share(position.margin, closing, position.qty))
 
 
 def check_free(account: Account, amount: Decimal, free: Decimal) -> None:

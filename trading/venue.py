@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import ROUND_DOWN, Decimal
+from typing import TYPE_CHECKING, Self
 
 from marketdata.quotes import Quote
 from trading.choices import Side
 from trading.models import Order
+
+if TYPE_CHECKING:
+    from accounts.models import TradingConditions
+    from marketdata.models import Instrument
 
 INTERNAL = "internal"
 
@@ -19,6 +24,29 @@ class Fill:
     qty: Decimal
     price: Decimal
     exec_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """How we fill the orders of a group ourselves; all of it in price units of the instrument.
+
+    `mark_up` makes each fill dearer for buyers and cheaper for sellers. Depth is used no further than `slippage` from
+    its best price. `last_look` is how far the price may have moved since a market order was accepted.
+    """
+
+    mark_up: Decimal = Decimal(0)
+    slippage: Decimal | None = None
+    last_look: Decimal | None = None
+
+    @classmethod
+    def of(cls, conditions: TradingConditions, instrument: Instrument) -> Self:
+        pip = instrument.pip_size
+        slippage, last_look = conditions.slippage_pips, conditions.last_look_pips
+        return cls(
+            conditions.mark_up_pips * pip,
+            None if slippage is None else slippage * pip,
+            None if last_look is None else last_look * pip,
+        )
 
 
 def price_for(side: Side, quote: Quote) -> Decimal:
@@ -42,16 +70,21 @@ def is_marketable(order: Order, quote: Quote) -> bool:
     return _within_limit(order, price_for(Side(order.side), quote))
 
 
-def match(order: Order, quote: Quote) -> list[Fill]:
+def match(order: Order, quote: Quote, terms: Terms) -> list[Fill]:
     """The fills of an order against the depth of one book, best level first; never worse than its limit.
 
-    Each book is used once for an order (`last_book`): what it does not hold is filled from the next one.
+    Each book is used once for an order (`last_book`): what it does not hold, and what lies beyond the slippage of the
+    terms, is filled from the next one.
     """
     if quote.version == order.last_book or not is_marketable(order, quote):
         return []
     fills: list[Fill] = []
     leaves, step = order.leaves_qty, order.instrument.qty_step
-    for level, (price, size) in enumerate(quote.asks if order.side == Side.BUY else quote.bids):
+    levels = quote.asks if order.side == Side.BUY else quote.bids
+    for level, (quoted, size) in enumerate(levels):
+        if terms.slippage is not None and abs(quoted - levels[0][0]) > terms.slippage:
+            break
+        price = order.instrument.round_price(quoted + Side(order.side).sign * terms.mark_up)
         if not leaves or not _within_limit(order, price):
             break
         qty = min(leaves, (size / step).to_integral_value(ROUND_DOWN) * step)

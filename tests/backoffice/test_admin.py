@@ -420,6 +420,7 @@ def group_form(group: AccountGroup, effective_from: datetime) -> dict[str, Any]:
         "commission_minimum": "0",
         "fee_asset": "quote",
         "market_buffer": "0.02",
+        "mark_up_pips": "0",
         "max_open_orders": "200",
         "max_quote_age_seconds": "30",
     }

@@ -214,12 +214,18 @@ CELLS = Fault(
 # --- what the demo does not offer -------------------------------------------------------------------------------------
 
 
-def _hangs(said: dict[str, Any]) -> None:
-    """Brackets of a cancelled parent stay as they were."""
+def _hangs(passing: Passing, state: State) -> None:
+    """Brackets of a cancelled parent stay as they were; those that were shown final before it keep their end."""
+    if not passing.is_get("/orders") or (said := passing.said).get("s") != "ok":
+        return
+    ended = state.setdefault("ended", set())
     cancelled = {order["id"] for order in said["d"] if order["status"] == "cancelled"}
     for order in said["d"]:
-        if order.get("parentId") in cancelled:
+        if order["id"] not in ended and order.get("parentId") in cancelled:
             order["status"] = "inactive"
+        elif order["status"] in ("filled", "cancelled", "rejected"):
+            ended.add(order["id"])
+    passing.said = said
 
 
 def _bracket(change: Callable[[dict[str, Any]], Any]) -> Callable[[Passing, State], None]:
@@ -273,7 +279,7 @@ def _empty_snapshot(line: bytes, _state: State) -> list[bytes]:
 
 
 BRACKETS = (
-    Fault("bracket-hangs", "bracketsFollowCancelledParent", after=says("/orders", _hangs)),
+    Fault("bracket-hangs", "bracketsFollowCancelledParent", after=_hangs),
     Fault("bracket-side", "bracketsPlaced", after=_bracket(lambda order: order.update(side="buy"))),
     Fault(
         "removed-vanishes",

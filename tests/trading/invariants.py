@@ -67,7 +67,7 @@ class Story:
         self.opened = {position: qty for position, qty, _side, _instrument in held}
         changes = self._changes(now)
         findings = [*changes, *self._protection(now), *self._reserves(now), *self._positions(held)]
-        assert findings == []
+        assert not findings, "\n".join(findings)
         self.orders = now
         self.moved.clear()
         self.has_live = any(not order.is_final for order in now.values())

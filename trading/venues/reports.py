@@ -22,6 +22,9 @@ from trading.venues import outbox
 from trading.venues.choices import PENDING, RequestState, VenueRequestKind
 from trading.venues.models import FixSession, VenueOrder, VenueRequest
 
+CAUGHT_UP = "status-"  # begins our own name of a fill that only the answer to a question has told of
+FINEST = Decimal("1E-12")
+
 
 class ReportKind(Enum):
     ACKNOWLEDGED = auto()
@@ -36,7 +39,10 @@ class ReportKind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a venue says of an order. `cum_qty` is how much it has filled of it, `fill` what it filled just now."""
+    """What a venue says of an order. `cum_qty` is how much it has filled of it, `fill` what it filled just now.
+
+    Only answers to our questions have an `avg_price`: that of all it has filled.
+    """
 
     kind: ReportKind
     cl_ord_id: str
@@ -44,6 +50,7 @@ class Report:
     venue_order_id: str = ""
     fill: Fill | None = None
     cum_qty: Decimal | None = None
+    avg_price: Decimal | None = None
     text: str = ""
 
 
@@ -157,17 +164,46 @@ class _Taking:
         assert fill is not None
         if Execution.objects.filter(venue=self.order.venue, venue_exec_id=fill.exec_id).exists():
             return
+        if self._is_caught_up():
+            return
         if self.order.is_final:
             raise Unbookable(f"{fill.qty} was executed, but the order is {self.order.status}")
         if fill.qty > self.order.leaves_qty:
             raise Unbookable(f"{fill.qty} was executed, but only {self.order.leaves_qty} is left of the order")
+        self._book(fill)
+        if not self.standing.is_open and not self.order.is_final and self.order.filled_qty >= self.standing.cum_qty:
+            self._end_rest()
+
+    def _book(self, fill: Fill) -> None:
         self._acknowledged()  # who executes has accepted
         try:
             executions.record(self.booking, self.order, fill)
         except OrderRejected as refusal:
             raise Unbookable(str(refusal)) from refusal
-        if not self.standing.is_open and not self.order.is_final and self.order.filled_qty >= self.standing.cum_qty:
-            self._end_rest()
+
+    def _catch_up(self) -> None:
+        """Book as one fill what the venue says it has filled and no report has told of, at the price that is left.
+
+        Reports come in the order of their numbers: one that is not here before the answer to our question was lost with
+        the numbers of an earlier session.
+        """
+        cum_qty, avg_price, order = self.report.cum_qty, self.report.avg_price, self.order
+        if not cum_qty or not avg_price or avg_price < 0 or cum_qty <= order.filled_qty:
+            return
+        missing = cum_qty - order.filled_qty
+        if missing > order.leaves_qty:
+            raise Unbookable(f"{cum_qty} is executed, but the order is for {order.qty}")
+        value = cum_qty * avg_price - order.filled_qty * (order.avg_price or Decimal(0))
+        if value <= 0:
+            raise Unbookable(f"{cum_qty} cannot be executed at {avg_price}: {order.filled_qty} is at {order.avg_price}")
+        self._book(Fill(missing, (value / missing).quantize(FINEST), f"{CAUGHT_UP}{order.pk}-{cum_qty:f}"))
+
+    def _is_caught_up(self) -> bool:
+        """Is what this report tells of in the books, by an answer to our question that came before it?"""
+        cum_qty = self.report.cum_qty
+        if cum_qty is None or cum_qty > self.order.filled_qty:
+            return False
+        return self.order.executions.filter(venue_exec_id__startswith=CAUGHT_UP).exists()
 
     def _rejected(self) -> None:
         if self.order.is_final:
@@ -184,6 +220,9 @@ class _Taking:
             return
         self._accept(self._new)
         self._accept(self.request)
+        self._catch_up()
+        if self.order.is_final:
+            return
         if self.report.cum_qty is not None and self.report.cum_qty > self.order.filled_qty:
             self.standing.is_open = False
             return
@@ -241,6 +280,8 @@ class _Taking:
         self._acknowledged()
         if self.request.kind == VenueRequestKind.REPLACE:
             self._replaced()
+        if not self.order.is_final:
+            self._catch_up()
 
     def _unknown(self) -> None:
         """What was asked never arrived, and will not: it was too old to be sent again."""

@@ -55,10 +55,11 @@ class Manners:
 
 @dataclass
 class Acceptor:
-    """Start it with `with`. `received` is every message it took, in the order of their numbers."""
+    """Start it with `with`. `received` is every message it took, in the order of their numbers, `lost` what it lost."""
 
     manners: Manners = field(default_factory=Manners)
     received: list[Message] = field(default_factory=list)
+    lost: list[Message] = field(default_factory=list)
     orders: list[BookOrder] = field(default_factory=list)
     next_in: int = 1
     next_out: int = 1
@@ -177,6 +178,7 @@ class Acceptor:
                 return
             self.say("A", [(98, "0"), (108, message.text(108)), *([(141, "Y")] if message.flag(141) else [])])
         if message.type == "D" and self.manners.loses_orders:
+            self.lost.append(message)
             self.drop()
             return
         if message.type == "2" and seq > self.next_in:

@@ -233,7 +233,7 @@ def test_an_order_lost_with_the_connection_is_sent_again_and_once(
     acceptor.manners.loses_orders = True
     with desk_of_venues.running(session):
         order = placed(account)
-        eventually(lambda: order.requests.filter(state=RequestState.SENT).exists(), "sent")
+        eventually(lambda: acceptor.lost, "sent and lost")
         acceptor.manners.loses_orders = False
         becomes(order, OrderStatus.WORKING)
     (message,) = acceptor.of_type("D")
@@ -248,7 +248,7 @@ def test_an_old_order_is_not_sent_again_but_rejected(
     acceptor.manners.loses_orders = True
     with desk_of_venues.running(session):
         order = placed(account)
-        eventually(lambda: order.requests.filter(state=RequestState.SENT).exists(), "sent")
+        eventually(lambda: acceptor.lost, "sent and lost")
         acceptor.manners.loses_orders = False
         becomes(order, OrderStatus.REJECTED)
     assert (order.reason, acceptor.orders) == (Reason.VENUE_UNKNOWN, [])

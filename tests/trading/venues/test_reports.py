@@ -249,3 +249,34 @@ def test_our_prices_do_not_move_an_order_that_is_elsewhere(account: Account, ses
     assert engine.run_once(block_ms=1) == 0
     order.refresh_from_db()
     assert (order.queued, order.filled_qty) == (False, 0)
+
+
+def test_a_fill_that_only_a_status_tells_of_is_booked_at_the_price_that_is_left(order: Order) -> None:
+    fill(order, "4000", "1.08", exec_id="a")
+    for _ in range(2):
+        take(order, ReportKind.STATUS, cum_qty=D(7000), avg_price=D("1.086"))
+    assert list(order.executions.order_by("pk").values_list("qty", "price")) == [
+        (4000, D("1.08")),
+        (3000, D("1.094")),  # (7,000 × 1.086 − 4,000 × 1.08) / 3,000
+    ]
+    fill(order, "3000", "1.094", exec_id="late", cum_qty=D(7000))
+    assert (order.status, order.filled_qty) == (OrderStatus.WORKING, 7000)
+    fill(order, "3000", exec_id="b", cum_qty=D(10000))
+    assert (order.status, order.filled_qty) == (OrderStatus.FILLED, 10000)
+
+
+def test_a_status_that_the_order_is_filled_fills_it(order: Order) -> None:
+    take(order, ReportKind.STATUS, cum_qty=D(10000), avg_price=D("1.09"))
+    fill(order, "10000", exec_id="late", cum_qty=D(10000))
+    assert (order.status, order.filled_qty, order.avg_price) == (OrderStatus.FILLED, 10000, D("1.09"))
+
+
+def test_a_status_that_the_order_ended_partly_filled_books_that_and_ends_it(order: Order) -> None:
+    take(order, ReportKind.CANCELLED, cum_qty=D(2000), avg_price=D("1.09"))
+    assert (order.status, order.filled_qty) == (OrderStatus.CANCELLED, 2000)
+
+
+def test_a_status_of_more_than_was_ordered_is_not_booked(order: Order) -> None:
+    with pytest.raises(Unbookable):
+        take(order, ReportKind.STATUS, cum_qty=D(10001), avg_price=D("1.09"))
+    assert not order.executions.exists()

@@ -85,6 +85,7 @@ def report_of(message: Message) -> Report | None:
         venue_order_id=message.text(37),
         fill=_fill(message) if kind is ReportKind.EXECUTED else None,
         cum_qty=_decimal(message, 14) if message.text(14) else None,
+        avg_price=_decimal(message, 6) if exec_type == "I" and message.text(6) else None,
         text=message.text(58),
     )
 

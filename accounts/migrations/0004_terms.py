@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('accounts', '0002_group_state'),
+        ('accounts', '0003_execution_terms'),
     ]
 
     operations = [
