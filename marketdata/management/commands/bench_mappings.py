@@ -41,7 +41,7 @@ class Command(BaseCommand):
         self._time("suggestions alone", suggestions.refresh)
         every = MappedInstrument.workbench.with_states().order_by("symbol")
         for state in ("", MappingState.SUGGESTED, MappingState.BROKEN):
-            rows = every.filter(**{"mapping_state": state}) if state else every
+            rows = every.filter(mapping_state=state) if state else every
             self._time(f"first page, {state or 'all'}", partial(list, rows[:PAGE_ROWS]))
             self._time(f"count, {state or 'all'}", rows.count)
         ids = list(every.values_list("pk", flat=True))
