@@ -9,6 +9,7 @@ from backoffice.catalogues import Catalogue, Sentences
 
 
 class Command(BaseCommand):
+    requires_system_checks = ()
     help = "Collect the sentences to translate into the catalogues. Translations stay; what nobody says is dropped."
 
     def handle(self, *args: Any, **options: Any) -> None:
