@@ -7,8 +7,6 @@ from django.db import migrations
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('accounts', '0003_terms'),
-        ('marketdata', '0002_mapping_releases'),
         ('trading', '0005_engine_leases'),
     ]
 
