@@ -10,6 +10,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 from django.db import connection, transaction
+from django.db.models import Q
 
 from marketdata import mapping_releases, mappings, suggestions, tradingview_list
 from marketdata.choices import MappingState, SymbolType
@@ -41,7 +42,7 @@ class Command(BaseCommand):
         self._time("suggestions alone", suggestions.refresh)
         every = MappedInstrument.workbench.with_states().order_by("symbol")
         for state in ("", MappingState.SUGGESTED, MappingState.BROKEN):
-            rows = every.filter(mapping_state=state) if state else every
+            rows = every.filter(Q(mapping_state=state)) if state else every
             self._time(f"first page, {state or 'all'}", partial(list, rows[:PAGE_ROWS]))
             self._time(f"count, {state or 'all'}", rows.count)
         ids = list(every.values_list("pk", flat=True))
