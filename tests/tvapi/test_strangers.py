@@ -138,7 +138,7 @@ def test_unknown_and_foreign_accounts_are_refused_in_the_same_words(victim: Acco
 # --- the admin --------------------------------------------------------------------------------------------------------
 
 
-ADDED_BY = {"operations.CashRequest": "request"}  # where adding is called otherwise
+ADDED_BY = {"operations.CashRequest": "request", "trading.Bust": "request"}  # where adding is called otherwise
 
 
 def may(role: Role | None, model: type[models.Model], action: str) -> bool:
