@@ -12,7 +12,7 @@ demo: $(STAMP) ## start everything: servers, demo data, web, stream, worker, bea
 	@exec $(BIN)/python manage.py run_demo
 
 test: $(STAMP) ## run the tests on servers of their own (ARGS='-k name' to choose)
-	@$(BIN)/python -m pytest -n $(WORKERS) -m 'not proof' $(ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) -m 'not proof and not soak' $(ARGS)
 
 proofs: $(STAMP) ## run the long tests: whole demos, browsers, every page for every role, every fault, kills
 	@$(BIN)/python -m pytest -n $(WORKERS) -m proof $(ARGS)

@@ -14,6 +14,8 @@ from tests.trading import machine
 from tests.trading.worlds import WORLDS, World
 from trading import dispatch
 
+pytestmark = pytest.mark.soak
+
 STEPS_OF_A_RUN = 60
 FEWEST_RUNS, MOST_RUNS = 5, 100  # of a round; the first is always the simplest there is
 CHOSEN = os.environ.get("MACHINE_STEPS")
