@@ -28,8 +28,8 @@ KEPT_AFTER_END = timedelta(days=30)  # for support, who look at what was given o
 
 
 def new() -> str:
-    """A token never given before."""
-    return secrets.token_urlsafe(32)
+    """A token never given before: hexadecimal, so that none begins with a dash, which commands would read as an option."""
+    return secrets.token_hex(32)
 
 
 @dataclass(frozen=True, slots=True)
