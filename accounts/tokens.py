@@ -28,7 +28,7 @@ KEPT_AFTER_END = timedelta(days=30)  # for support, who look at what was given o
 
 
 def new() -> str:
-    """A token never given before: hexadecimal, so that none begins with a dash, which commands would read as an option."""
+    """A token never given before. Hexadecimal: a command would read one that begins with a dash as an option."""
     return secrets.token_hex(32)
 
 
