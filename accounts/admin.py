@@ -13,6 +13,7 @@ from django.contrib.auth.admin import GroupAdmin as BaseGroupAdmin
 from django.contrib.auth.admin import UserAdmin as BaseUserAdmin
 from django.contrib.auth.models import Group, Permission
 from django.db import models
+from django.db.models import OuterRef, Subquery
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
@@ -455,6 +456,12 @@ class TradingConditionsAdmin(ReadOnlyAdmin):
     change_form_outer_before_template = "accounts/conditions_actions.html"
     empty_text = _("There are no conditions yet: add an account group, or draft them on a group's page.")
 
+    def get_queryset(self, request: HttpRequest) -> models.QuerySet[TradingConditions]:
+        """Each with `current`, the version that is in force in its group."""
+        approved = TradingConditions.objects.filter(group=OuterRef("group"), state=ConditionsState.APPROVED)
+        begun = approved.filter(effective_from__lte=timezone.now()).order_by("-effective_from")
+        return super().get_queryset(request).annotate(current=Subquery(begun.values("pk")[:1]))
+
     def get_readonly_fields(self, request: HttpRequest, obj: TradingConditions | None = None) -> Sequence[Any]:
         return [*super().get_readonly_fields(request, obj), "standing", *flatten(self.fields)]
 
@@ -464,13 +471,12 @@ class TradingConditionsAdmin(ReadOnlyAdmin):
 
     @staticmethod
     @admin.display(description=_("standing"))
-    def standing(version: TradingConditions) -> Any:
+    def standing(version: Any) -> Any:
         if version.state == ConditionsState.DRAFT:
             return _("draft, waits for approval")
         if version.effective_from > timezone.now():
             return _("approved, to come")
-        current = version.group.conditions_at()
-        return _("in force") if current.pk == version.pk else _("replaced")
+        return _("in force") if version.current == version.pk else _("replaced")
 
 
 # --- money ------------------------------------------------------------------------------------------------------------

@@ -173,7 +173,6 @@ AXES_DISABLE_ACCESS_LOG = True
 AXES_VERBOSE = False
 # How many logins may fail from one address meanwhile; 0: any number. The demo's all come from one.
 LOGINS_TRIED_BY_ADDRESS = env.int("LOGINS_TRIED_BY_ADDRESS", default=30 if not IS_LOCAL else 0)
-SILENCED_SYSTEM_CHECKS = ["axes.W006"]  # which wants the address counted too
 AXES_ENABLE_ADMIN = False  # accounts.admin has a page of its own for locked logins
 
 # --- requests from the browser (CORS-1 … CORS-7) ----------------------------------------------------------------------

@@ -241,10 +241,10 @@ def _outlives(said: dict[str, Any]) -> None:
 
 
 def _falls(order: dict[str, Any], state: State) -> None:
-    """A trailing stop is shown a tick lower each time."""
+    """A trailing stop is shown lower each time, by more than the market rises meanwhile."""
     if order.get("isTrailingStop") and order["status"] == "working":
         state["looks"] = state.get("looks", 0) + 1
-        order["stopPrice"] -= state["looks"] * Decimal("0.00001")
+        order["stopPrice"] -= state["looks"] * Decimal("0.001")
 
 
 def _lost(said: dict[str, Any]) -> None:
