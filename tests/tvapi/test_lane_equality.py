@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from decimal import Decimal
 from random import Random
+from typing import Any
 from unittest import mock
 
 import pytest
@@ -167,7 +168,7 @@ def poller(monkeypatch: pytest.MonkeyPatch) -> Iterator[Poller]:
 @pytest.mark.parametrize(
     ("seed", "steps"), [(1, 12), *(pytest.param(seed, 250, marks=pytest.mark.proof) for seed in range(2, 6))]
 )
-def test_both_lanes_say_the_same_in_every_state() -> None:
+def test_both_lanes_say_the_same_in_every_state(poller: Poller, seed: int, steps: int, settings: Any) -> None:
     settings.SHOW_CLOSED_POSITIONS_SECONDS = 3600  # so that none leaves between two answers that are compared
     owner = factories.user()
     token, business = factories.token(owner), Business(owner, seed)
