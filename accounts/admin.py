@@ -13,7 +13,6 @@ from django.contrib.auth.admin import GroupAdmin as BaseGroupAdmin
 from django.contrib.auth.admin import UserAdmin as BaseUserAdmin
 from django.contrib.auth.models import Group, Permission
 from django.db import models
-from django.db.models import OuterRef, Subquery
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
@@ -399,7 +398,9 @@ class AccountGroupAdmin(StaffAdmin):
     def panels(self, request: HttpRequest, group: AccountGroup) -> Iterable[Panel]:
         yield Panel(
             _("versions of the conditions"),
-            group.conditions.select_related("drafted_by", "approved_by").order_by("-effective_from", "-pk"),
+            group.conditions.with_current()
+            .select_related("drafted_by", "approved_by")
+            .order_by("-effective_from", "-pk"),
             (
                 "id",
                 "effective_from",
@@ -457,10 +458,7 @@ class TradingConditionsAdmin(ReadOnlyAdmin):
     empty_text = _("There are no conditions yet: add an account group, or draft them on a group's page.")
 
     def get_queryset(self, request: HttpRequest) -> models.QuerySet[TradingConditions]:
-        """Each with `current`, the version that is in force in its group."""
-        approved = TradingConditions.objects.filter(group=OuterRef("group"), state=ConditionsState.APPROVED)
-        begun = approved.filter(effective_from__lte=timezone.now()).order_by("-effective_from")
-        return super().get_queryset(request).annotate(current=Subquery(begun.values("pk")[:1]))
+        return super().get_queryset(request).with_current()
 
     def get_readonly_fields(self, request: HttpRequest, obj: TradingConditions | None = None) -> Sequence[Any]:
         return [*super().get_readonly_fields(request, obj), "standing", *flatten(self.fields)]

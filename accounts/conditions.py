@@ -84,7 +84,7 @@ def approve(version_id: int, *, by: User) -> TradingConditions:
     if version.drafted_by_id == by.pk:
         raise ConditionsRefused(_("You drafted it yourself: somebody else has to approve it."))
     _check_moment(version.group, version.effective_from)
-    same = version.group.conditions.filter(state=ConditionsState.APPROVED, effective_from=version.effective_from)
+    same = version.group.conditions.approved().filter(effective_from=version.effective_from)
     if same.exists():
         raise ConditionsRefused(_("Another version is approved for the same moment."))
     version.state, version.approved_by, version.approved_at = ConditionsState.APPROVED, by, timezone.now()
@@ -186,7 +186,7 @@ def _locked(version_id: int) -> TradingConditions:
 
 def _check_moment(group: AccountGroup, moment: datetime) -> None:
     now = timezone.now()
-    is_traded = group.conditions.filter(state=ConditionsState.APPROVED, effective_from__lte=now).exists()
+    is_traded = group.conditions.begun(now).exists()
     if is_traded and moment <= now:
         raise ConditionsRefused(
             _("Its moment has passed: choose one in the future, so that nothing changes backwards.")

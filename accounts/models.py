@@ -183,15 +183,25 @@ class AccountGroup(models.Model):
 
     def conditions_at(self, at: datetime | None = None) -> TradingConditions:
         """The version of the conditions in force. Raises `TradingConditions.DoesNotExist` when none is yet."""
-        approved = self.conditions.filter(state=ConditionsState.APPROVED)
-        return approved.filter(effective_from__lte=at or timezone.now()).latest("effective_from")
+        return self.conditions.begun(at).latest("effective_from")
 
 
 class TradingConditionsQuerySet(models.QuerySet["TradingConditions"]):
+    def approved(self) -> TradingConditionsQuerySet:
+        return self.filter(state=ConditionsState.APPROVED)
+
+    def begun(self, at: datetime | None = None) -> TradingConditionsQuerySet:
+        """Those that are or were in force: of each group the latest is."""
+        return self.approved().filter(effective_from__lte=at or timezone.now())
+
+    def with_current(self) -> TradingConditionsQuerySet:
+        """Each with `current`, the number of the version in force in its group."""
+        latest = TradingConditions.objects.begun().filter(group=models.OuterRef("group")).order_by("-effective_from")
+        return self.annotate(current=models.Subquery(latest.values("pk")[:1]))
+
     def in_force(self, group_ids: Iterable[int]) -> dict[int, TradingConditions]:
         """The version in force of each of these groups, by group; those that have none yet are missing."""
-        approved = self.filter(state=ConditionsState.APPROVED)
-        begun = approved.filter(group__in=group_ids, effective_from__lte=timezone.now())
+        begun = self.begun().filter(group__in=group_ids)
         latest = begun.order_by("group_id", "-effective_from").distinct("group_id")
         return {conditions.group_id: conditions for conditions in latest}
 

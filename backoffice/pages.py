@@ -9,11 +9,12 @@ done, and an element with `data-live-seconds` renews itself (static/backoffice/l
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import wraps
 from typing import Any
 
+import redis
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
@@ -24,6 +25,8 @@ from django.utils.module_loading import autodiscover_modules
 from django.utils.translation import gettext as _
 
 from accounts import staff
+
+LIVE_SECONDS = 5
 
 Text = str | Promise
 View = Callable[..., HttpResponse]
@@ -94,6 +97,22 @@ def urls() -> tuple[list[URLPattern], str]:
 def render(request: HttpRequest, template: str, title: Text, context: dict[str, Any]) -> TemplateResponse:
     """The template within the admin's frame: sidebar, title, messages."""
     return TemplateResponse(request, template, {**admin.site.each_context(request), "title": title, **context})
+
+
+def live(
+    request: HttpRequest,
+    title: Text,
+    make: Callable[[], dict[str, Any]],
+    *,
+    away: Text,
+    always: Mapping[str, Any],
+) -> TemplateResponse:
+    """A report that renews itself: what `make` gives beside what is `always` there; `away` while Redis is."""
+    try:
+        found = make()
+    except redis.RedisError:
+        found = {"sentences": [away]}
+    return render(request, "backoffice/report.html", title, {"live_seconds": LIVE_SECONDS, **always, **found})
 
 
 def confirmed(

@@ -22,7 +22,7 @@ from django.db.models import Prefetch, Q, Subquery
 from django.utils import timezone, translation
 
 from accounts import fence, statements
-from accounts.choices import ConditionsState, TransferKind
+from accounts.choices import TransferKind
 from accounts.models import Account, Balance, Currency, Terms, TradingConditions
 from marketdata.models import Instrument
 from trading import exposure, valuation
@@ -263,10 +263,10 @@ def _positions(account: Account, now: datetime) -> tuple[list[Position], list[Po
 
 def _conditions(account: Account, now: datetime) -> tuple[TradingConditions | None, float]:
     """Those in force, if any, and until when."""
-    approved = account.group.conditions.filter(state=ConditionsState.APPROVED)
-    coming = approved.filter(effective_from__gt=now).order_by("effective_from").values("effective_from")[:1]
-    past = approved.filter(effective_from__lte=now).order_by("-effective_from")
-    present = past.annotate(replaced_at=Subquery(coming)).first()
+    conditions = account.group.conditions
+    coming = conditions.approved().filter(effective_from__gt=now).order_by("effective_from")
+    replaced_at = Subquery(coming.values("effective_from")[:1])
+    present = conditions.begun(now).order_by("-effective_from").annotate(replaced_at=replaced_at).first()
     return present, _first([present.replaced_at] if present and present.replaced_at else [], now)
 
 

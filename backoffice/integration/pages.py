@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import redis
 from django import forms
 from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext as _
@@ -14,14 +13,13 @@ from unfold.widgets import UnfoldAdminSelectWidget
 from accounts.choices import EnvironmentPair
 from backoffice.admin import NOTHING, list_url
 from backoffice.integration import alarms
-from backoffice.pages import Table, page, render
+from backoffice.pages import Table, live, page
 from marketdata import metrics
 from marketdata.metrics import Delays
 from marketdata.models import StreamComparison
 from tvapi import usage
 from tvapi.usage import Key, Tally
 
-LIVE_SECONDS = 5
 SPANS = [("5", gettext_lazy("5 minutes")), ("60", gettext_lazy("an hour"))]
 
 
@@ -38,16 +36,14 @@ class SpanForm(forms.Form):
 )
 def integration_monitor(request: HttpRequest) -> HttpResponse:
     form = SpanForm(request.GET if "minutes" in request.GET else {"minutes": "5"})
-    context: dict[str, Any] = {"form": form, "live_seconds": LIVE_SECONDS}
-    if form.is_valid():
-        try:
-            context |= _monitor(int(form.cleaned_data["minutes"]))
-        except redis.RedisError:
-            context["sentences"] = [_("The counts cannot be read at the moment. The page tries again by itself.")]
-    return render(request, "backoffice/report.html", _("Integration monitor"), context)
+    away = _("The counts cannot be read at the moment. The page tries again by itself.")
+    return live(request, _("Integration monitor"), lambda: _monitor(form), away=away, always={"form": form})
 
 
-def _monitor(minutes: int) -> dict[str, Any]:
+def _monitor(form: SpanForm) -> dict[str, Any]:
+    if not form.is_valid():
+        return {}
+    minutes = int(form.cleaned_data["minutes"])
     tallies, delays = usage.of_minutes(minutes), metrics.told()
     compared, different = alarms.compared()
     whole = Tally()

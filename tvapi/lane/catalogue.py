@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 from django.utils import timezone
 
-from accounts.choices import ConditionsState
 from accounts.models import Terms, TradingConditions
 from marketdata.models import Instrument
 from trading.models import GroupInstrument
@@ -32,11 +31,10 @@ def read() -> Catalogue:
     version = Terms.objects.values_list("version", flat=True).first() or 0
     now = timezone.now()
     until = time.time() + MAX_AGE_SECONDS
-    approved = TradingConditions.objects.filter(state=ConditionsState.APPROVED)
-    coming = approved.filter(effective_from__gt=now).order_by("effective_from")
+    coming = TradingConditions.objects.approved().filter(effective_from__gt=now).order_by("effective_from")
     if next_change := coming.values_list("effective_from", flat=True).first():
         until = min(until, next_change.timestamp())
-    in_force = set(approved.filter(effective_from__lte=now).values_list("group_id", flat=True))
+    in_force = set(TradingConditions.objects.begun(now).values_list("group_id", flat=True))
     instruments = Instrument.objects.in_bulk()
     offered: dict[int, dict[str, Instrument]] = defaultdict(dict)
     for group_id, instrument_id in GroupInstrument.objects.values_list("group_id", "instrument_id"):

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
-import redis
 from django import forms
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
@@ -23,7 +22,7 @@ from backoffice.admin import NOTHING, link_to, list_url, number
 from backoffice.dealing import exposure, feed_health, near_market
 from backoffice.dealing.exposure import Line
 from backoffice.dealing.kill_switch import SCOPES
-from backoffice.pages import Table, page, registry, render
+from backoffice.pages import Table, live, page, registry
 from marketdata import metrics
 from marketdata.models import BadQuotes, FeedSource
 from trading import exposure as margin_exposure
@@ -33,7 +32,6 @@ from trading.choices import DecisionKind
 from trading.models import MarginDecision, Position
 from trading.prices import Prices
 
-LIVE_SECONDS = 5
 NEAR_ORDERS = 50
 WARNED_ACCOUNTS = 50
 STOP_OUTS = 20
@@ -50,12 +48,8 @@ class CurrencyForm(forms.Form):
 def _live(request: HttpRequest, title: str, context: Callable[[], dict[str, Any]]) -> HttpResponse:
     """A page that renews itself, with links to the others. While Redis is away it says so."""
     links = [(str(registry[name].title), registry[name].url) for name in TABS if registry[name].may_open(request)]
-    try:
-        found = context()
-    except redis.RedisError:
-        found = {"sentences": [_("The prices cannot be read at the moment. The page tries again by itself.")]}
-    shown = {"links": links, "live_seconds": LIVE_SECONDS, **found}
-    return render(request, "backoffice/report.html", title, shown)
+    away = _("The prices cannot be read at the moment. The page tries again by itself.")
+    return live(request, title, context, away=away, always={"links": links})
 
 
 # --- exposure ---------------------------------------------------------------------------------------------------------

@@ -26,12 +26,10 @@ from backoffice.operations.choices import DocumentKind
 from backoffice.operations.forms import AttachmentField
 from backoffice.operations.models import Attachment, ClientDocument
 from backoffice.operations.pages.cash import user_of
-from backoffice.pages import page, render
+from backoffice.pages import LIVE_SECONDS, page, render
 from trading import valuation
 from trading.prices import Prices
 from trading.valuation import Asset
-
-LIVE_SECONDS = 5
 
 
 class StateForm(forms.Form):

@@ -29,9 +29,8 @@ class Command(BaseCommand):
 
         signal.signal(signal.SIGTERM, stop)
         signal.signal(signal.SIGINT, stop)
-        crew = Crew(
-            {MARGIN: MarginWatch().run, **{part(shard): _engine(shard) for shard in range(settings.ENGINE_SHARDS)}}
-        )
+        engines = {part(shard): _engine(shard) for shard in range(settings.ENGINE_SHARDS)}
+        crew = Crew({MARGIN: _watch_margin, **engines})
         while not (stopped or crew.has_failed):
             _try(lambda: crew.step(lambda: stopped))
             time.sleep(RENEW_SECONDS)
@@ -43,6 +42,10 @@ class Command(BaseCommand):
 
 def _engine(shard: int) -> Callable[[Callable[[], bool]], None]:
     return lambda stopping: Engine(shard, settings.ENGINE_SHARDS).run(stopping)
+
+
+def _watch_margin(stopping: Callable[[], bool]) -> None:
+    MarginWatch().run(stopping)  # a new one with each lease: what an old one knew is of before somebody else had it
 
 
 def _try(do: Callable[[], None]) -> None:
