@@ -11,6 +11,7 @@ Postgres' own programs do the work, so the server needs no settings for it but a
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -166,27 +167,31 @@ def running(target: Path) -> Iterator[Restored]:
     """
     port, log = free_port(), target.with_name(f"{target.name}.log")
     argv = [str(_program("postgres")), "-D", str(target), "-p", str(port), "-c", f"listen_addresses={LOOPBACK}"]
-    argv += ["-c", "unix_socket_directories=", "-c", "archive_mode=off"]
+    argv += ["-c", "unix_socket_directories=", "-c", "archive_mode=off", "-c", "log_line_prefix=%b "]
     owner = embedded.postgres_user()
     process = spawn(Program("postgres", argv, log, cwd=target, env={"LC_ALL": "C"}, user=owner, port=port))
     try:
-        wait_until(lambda: process.poll() is not None or _until(port) is not None, RECOVERY_SECONDS)
+        wait_until(lambda: process.poll() is not None or _answers(port), RECOVERY_SECONDS)
         if process.poll() is not None:
             raise RecoveryError(f"Postgres did not start on the restored data: {_last_words(log)}")
-        yield Restored(_url(port), (_until(port) or [None])[0])
+        yield Restored(_url(port), _last_commit(port))
     finally:
         stop([(process, signal.SIGINT)], seconds=30)
         log.unlink(missing_ok=True)
 
 
-def _until(port: int) -> list[datetime | None] | None:
-    """The time of the last commit replayed, in a list; None while the server does not answer."""
+def _answers(port: int) -> bool:
     try:
-        with psycopg.connect(_url(port), connect_timeout=5) as connection:
-            row = connection.execute("SELECT pg_last_xact_replay_timestamp()").fetchone()
+        psycopg.connect(_url(port), connect_timeout=5).close()
     except psycopg.OperationalError:
-        return None
-    return list(row or [None])
+        return False
+    return True
+
+
+def _last_commit(port: int) -> datetime | None:
+    with psycopg.connect(_url(port)) as connection:
+        row = connection.execute("SELECT pg_last_xact_replay_timestamp()").fetchone()
+    return row[0] if row else None
 
 
 def _url(port: int) -> str:
@@ -196,8 +201,9 @@ def _url(port: int) -> str:
 
 
 def _last_words(log: Path) -> str:
-    """The last fatal line: it names what was missing."""
-    fatal = [line for line in log.read_text(errors="replace").splitlines() if "FATAL" in line or "PANIC" in line]
+    """The server's last fatal line: it names what was missing. What it told callers who came too early is none."""
+    lines = log.read_text(errors="replace").splitlines()
+    fatal = [line for line in lines if re.search("FATAL|PANIC", line) and not line.startswith("client backend")]
     return fatal[-1].partition("FATAL:")[2].strip() or fatal[-1] if fatal else "its log says nothing"
 
 
