@@ -5,6 +5,9 @@ STAMP := .venv/.synced
 WORKERS := 3
 UV = $(or $(shell command -v uv 2>/dev/null),.tools/bin/uv)
 
+# Many processes start from the same files: what Python compiled of them is kept, also where the shell would not.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test audit soak chaos session proofs fuzz lint format bench stale messages clean help screenshots
 .DEFAULT_GOAL := help
 
@@ -68,5 +71,5 @@ help:
 
 $(STAMP): pyproject.toml uv.lock
 	@.ci/bootstrap
-	@$(UV) sync --frozen --quiet
+	@$(UV) sync --frozen --quiet --compile-bytecode
 	@touch $@
