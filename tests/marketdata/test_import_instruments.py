@@ -114,6 +114,7 @@ def test_a_file_of_other_columns_is_refused(tmp_path: Path, header: str, sentenc
         run(file(tmp_path, "EURUSD,blue", header=header))
 
 
+@pytest.mark.proof
 def test_a_group_that_would_outgrow_its_limit_refuses_the_file(tmp_path: Path) -> None:
     rows = [AAPL.replace("AAPL", f"S{number}", 1) for number in range(10_001)]
     with pytest.raises(CommandError, match="demo_stock would have more than 10000 symbols"):

@@ -40,6 +40,7 @@ def day_of(instrument: Instrument) -> Columns:
     return bars.history(instrument, "1", MAY_8, MAY_8 + 86_399)
 
 
+@pytest.mark.proof
 def test_recorded_ticks_give_the_recorders_own_minutes(eurusd: Instrument, market_data: Path) -> None:
     """To the last digit, though the builder changes in the middle; and a second replay changes nothing."""
     path = market_data / "forex" / "eurusd-tick-20140508.zip"

@@ -168,12 +168,14 @@ def subjects() -> list[staleness.Subject]:
     ]
 
 
+@pytest.mark.proof
 def test_no_answer_is_stale_or_of_another_account_under_load() -> None:
     outcome = staleness.run(subjects(), 500)
     assert (outcome.reads, outcome.stale, outcome.foreign) == (500, 0, 0)
     assert min(outcome.by_lane, outcome.changes, outcome.abandoned) > 0
 
 
+@pytest.mark.proof
 def test_with_the_fence_after_the_commit_answers_are_stale() -> None:
     """The experiment can fail: this is what it shows when the fence is not there in time."""
     assert staleness.run(subjects(), 1000, fence_first=False).stale > 0
