@@ -19,7 +19,10 @@ FRESH = timedelta(seconds=30)  # as conditions take it unless they say otherwise
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """`is_open`: its market is, so that a price should come. `source` is the one listened to; empty: the simulator."""
+    """`is_open`: its market is and nobody halted it, so that a price should come.
+
+    `source` is the one listened to; empty: the simulator.
+    """
 
     instrument: Instrument
     quote: Quote | None
@@ -42,7 +45,7 @@ class Health:
 def look(now: datetime) -> list[Health]:
     """Those that are not well come first, the oldest price before others. Raises `redis.RedisError`."""
     tradable = GroupInstrument.objects.filter(instrument=OuterRef("pk"))
-    instruments = list(Instrument.objects.filter(Exists(tradable)).exclude(state=InstrumentState.HALTED))
+    instruments = list(Instrument.objects.filter(Exists(tradable)))
     sources = dict(FeedRoute.objects.filter(is_active=True).values_list("instrument", "source__name"))
     latest = badticks.latest([instrument.symbol for instrument in instruments])
     found = [_health(each, latest.get(each.symbol), sources.get(each.pk, ""), now) for each in instruments]
@@ -52,4 +55,5 @@ def look(now: datetime) -> list[Health]:
 def _health(instrument: Instrument, found: tuple[Quote, Defect | None] | None, source: str, now: datetime) -> Health:
     quote, defect = found or (None, None)
     age = max(now - quote.time, timedelta(0)) if quote else None
-    return Health(instrument, quote, defect, age, instrument.session.is_open(now), source)
+    is_open = instrument.state != InstrumentState.HALTED and instrument.session.is_open(now)
+    return Health(instrument, quote, defect, age, is_open, source)

@@ -26,6 +26,11 @@ def installed_chromium() -> str | None:
     return next(filter(None, map(shutil.which, NAMES)), None)
 
 
+@pytest.fixture(autouse=True)
+def quick_hasher(settings: Any) -> None:
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
     path = installed_chromium()

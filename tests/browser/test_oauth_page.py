@@ -19,11 +19,6 @@ SECRET = "a-secret-of-the-tests-only"
 BACK = "https://www.tradingview.com/**"
 
 
-@pytest.fixture(autouse=True)
-def quick_hasher(settings: Any) -> None:
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-
-
 @pytest.fixture
 def account() -> Account:
     return factories.account(number="WEB-1", owner=factories.user("trader", password=PASSWORD))

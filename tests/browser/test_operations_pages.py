@@ -21,11 +21,6 @@ from trading.models import GroupInstrument
 pytestmark = [pytest.mark.proof, pytest.mark.django_db(transaction=True), pytest.mark.xdist_group("browser")]
 
 
-@pytest.fixture(autouse=True)
-def quick_hasher(settings: Any) -> None:
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-
-
 @pytest.fixture
 def account() -> Account:
     factories.quote("EURUSD", "1.10000", "1.10010")
