@@ -407,6 +407,11 @@ class Terms(models.Model):
         return str(self.version)
 
 
+def columns_of(model: type[models.Model]) -> str:
+    """The columns by name: a prepared `*` fails on every connection that is open while a column is added."""
+    return ", ".join(str(field.column) for field in model._meta.concrete_fields)
+
+
 class AccountQuerySet(models.QuerySet["Account"]):
     def of_user(self, user: User) -> AccountQuerySet:
         """What this login may see and trade; nobody else's (ACC-3). A data server has no accounts."""
@@ -420,8 +425,8 @@ class AccountQuerySet(models.QuerySet["Account"]):
         Every writer takes accounts first (by id), then orders, then positions; so none can deadlock. Raises
         `Account.DoesNotExist`. Needs a transaction.
         """
-        table = self.model._meta.db_table
-        rows = self.raw(f"UPDATE {table} SET version = version + 1 WHERE id = %s RETURNING *", [pk])  # noqa: S608
+        table, columns = self.model._meta.db_table, columns_of(self.model)
+        rows = self.raw(f"UPDATE {table} SET version = version + 1 WHERE id = %s RETURNING {columns}", [pk])  # noqa: S608
         for account in rows:
             fence.before_commit(account.pk, account.version, using=self.db)
             return account
@@ -535,7 +540,7 @@ class TransferQuerySet(models.QuerySet["Transfer"]):
         """A new transfer; None when there is one of this reference. In one statement, which leaves no savepoint."""
         made = self.raw(
             f"INSERT INTO {self.model._meta.db_table} (kind, reference, by_id) VALUES (%s, %s, %s)"  # noqa: S608
-            " ON CONFLICT (reference) DO NOTHING RETURNING *",
+            f" ON CONFLICT (reference) DO NOTHING RETURNING {columns_of(self.model)}",
             [kind, reference, by and by.pk],
         )
         return next(iter(made), None)

@@ -39,6 +39,9 @@ DATABASES["default"]["ENGINE"] = "backoffice.postgres"  # Django's, with work th
 DATABASES["default"]["CONN_MAX_AGE"] = None
 DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
 DATABASES["default"].setdefault("OPTIONS", {}).setdefault("connect_timeout", 5)
+# Planning costs more than most queries too: what a connection has asked five times, Postgres has planned.
+if env.bool("PREPARED_STATEMENTS", default=True):
+    DATABASES["default"]["OPTIONS"] |= {"server_side_binding": True, "prepare_threshold": 5}
 REDIS_URL = env.str("REDIS_URL", default="") or (_servers.redis_url if _servers else "redis://127.0.0.1:6379/0")
 
 

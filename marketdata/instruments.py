@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 
 from django.db import transaction
 from django.dispatch import Signal
 from django.utils.translation import gettext as _
 
+from marketdata import suggestions
 from marketdata.definition_files import Definition
 from marketdata.models import Instrument, SymbolGroup
 from marketdata.recordings import Fault
@@ -46,8 +48,9 @@ def save(
 ) -> Report:
     """Add the instruments that are new and update the others, in one transaction; with `group`, put all of them in it.
 
-    A definition that would change what never changes is a fault, and its instrument stays as it is. Raises
-    `django.db.IntegrityError`, nothing written, when the group would outgrow its limit (GRP-3).
+    A definition that would change what never changes is a fault, and its instrument stays as it is. What is suggested
+    as TradingView's symbols for the others is computed anew. Raises `django.db.IntegrityError`, nothing written, when
+    the group would outgrow its limit (GRP-3).
     """
     report = Report()
     symbols = [definition.instrument.symbol for definition in definitions]
@@ -77,7 +80,9 @@ def save(
         progress(len(Instrument.objects.bulk_create(added[start : start + BATCH])))
     for names, changed in updated.items():
         progress(Instrument.objects.bulk_update(changed, sorted(names), batch_size=BATCH))
-    if added or updated:
+    written = [*added, *chain.from_iterable(updated.values())]
+    if written:
+        suggestions.renew(each.pk for each in written)
         many_changed.send(Instrument)
     report.added, report.updated = len(added), sum(map(len, updated.values()))
     return report

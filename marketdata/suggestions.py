@@ -12,6 +12,7 @@ from django.db.models import Q
 
 from marketdata.choices import Agreement
 from marketdata.models import Instrument, MappedInstrument, MappingSuggestion, TradingViewSymbol
+from marketdata.models.mappings import MappedInstrumentQuerySet
 
 LEAST_SCORE = 50
 BATCH = 2000
@@ -69,7 +70,7 @@ def words_of(description: str) -> str:
 def candidates(instrument: Instrument) -> list[Candidate]:
     """The symbols that have the instrument's name or description, the likeliest first."""
     asks = Q(code__in=_codes(instrument))
-    if words := words_of(instrument.description):
+    if words := _words(instrument):
         asks |= Q(words=words)
     return sorted((_judged(instrument, each) for each in TradingViewSymbol.objects.filter(asks)), key=_order)
 
@@ -77,18 +78,37 @@ def candidates(instrument: Instrument) -> list[Candidate]:
 @transaction.atomic
 def refresh() -> int:
     """Compute anew what is suggested for every instrument that has no symbol chosen; the number of suggestions."""
-    free = MappedInstrument.workbench.free().order_by("pk")
     MappingSuggestion.objects.all().delete()
+    return _suggest(MappedInstrument.workbench.free())
+
+
+@transaction.atomic
+def renew(instruments: Iterable[int]) -> int:
+    """Compute anew what is suggested for these instruments, which were added or changed; the number of suggestions."""
+    asked = list(instruments)
+    MappingSuggestion.objects.filter(instrument__in=asked).delete()
+    return _suggest(MappedInstrument.workbench.filter(pk__in=asked).free())
+
+
+def _suggest(free: MappedInstrumentQuerySet) -> int:
+    waiting = list(free.order_by("pk"))
     made = 0
-    waiting = list(free)
     for start in range(0, len(waiting), BATCH):
-        made += len(MappingSuggestion.objects.bulk_create(_suggested(waiting[start : start + BATCH])))
+        made += len(
+            MappingSuggestion.objects.bulk_create(
+                _suggested(waiting[start : start + BATCH]),
+                # Whoever imports a list at the same time suggests for all of them: the later one is right.
+                update_conflicts=True,
+                unique_fields=["instrument"],
+                update_fields=["target", "score", "reasons"],
+            )
+        )
     return made
 
 
 def _suggested(instruments: list[MappedInstrument]) -> Iterator[MappingSuggestion]:
     codes = {code for each in instruments for code in _codes(each)}
-    words = {words_of(each.description) for each in instruments} - {""}
+    words = {_words(each) for each in instruments} - {""}
     by_code: dict[str, list[TradingViewSymbol]] = defaultdict(list)
     by_words: dict[str, list[TradingViewSymbol]] = defaultdict(list)
     for target in TradingViewSymbol.objects.filter(Q(code__in=codes) | Q(words__in=words)):
@@ -96,7 +116,7 @@ def _suggested(instruments: list[MappedInstrument]) -> Iterator[MappingSuggestio
         by_words[target.words].append(target)
     for each in instruments:
         found = {target for code in _codes(each) for target in by_code[code]}
-        if described := words_of(each.description):
+        if described := _words(each):
             found.update(by_words[described])
         best = min((_judged(each, target) for target in found if not _differ(each, target)), key=_order, default=None)
         if best and best.score >= LEAST_SCORE:
@@ -110,6 +130,11 @@ def _codes(instrument: Instrument) -> set[str]:
     return {code_of(instrument.symbol), code_of(instrument.symbol.partition("_")[2])} - {""}
 
 
+def _words(instrument: Instrument) -> str:
+    """Of the English description, as TradingView's list has it, whatever language the staff member reads."""
+    return words_of(instrument.description_en or "")  # type: ignore[attr-defined]  # of modeltranslation
+
+
 def _differ(instrument: Instrument, target: TradingViewSymbol) -> bool:
     """What the check of mappings would call broken is not suggested."""
     return target.type != instrument.type or target.currency not in ("", instrument.quote_currency)
@@ -118,7 +143,7 @@ def _differ(instrument: Instrument, target: TradingViewSymbol) -> bool:
 def _judged(instrument: Instrument, target: TradingViewSymbol) -> Candidate:
     agreements = {
         Agreement.NAME: target.code in _codes(instrument),
-        Agreement.DESCRIPTION: bool(target.words) and target.words == words_of(instrument.description),
+        Agreement.DESCRIPTION: bool(target.words) and target.words == _words(instrument),
         Agreement.TYPE: target.type == instrument.type,
         Agreement.CURRENCY: target.currency == instrument.quote_currency,
         Agreement.EXCHANGE: target.exchange in (instrument.exchange_listed, instrument.exchange_traded),

@@ -10,8 +10,13 @@ from django.conf import settings
 from django.core.management import call_command
 from django.core.management.commands import flush
 from django.db import connection
+from django.utils import translation
+from hypothesis import settings as hypothesis_settings
 
 from tests import emptying
+
+hypothesis_settings.register_profile("ours", deadline=None)  # a busy machine disproves nothing
+hypothesis_settings.load_profile("ours")
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
@@ -40,3 +45,9 @@ def empty_redis(_redis: redis.Redis) -> redis.Redis:
     """This process' own Redis database, empty at the start of every test."""
     _redis.flushdb()
     return _redis
+
+
+@pytest.fixture(autouse=True)
+def nobodys_language() -> None:
+    """A page asked for in a test leaves its language to the thread, as it would to the next page."""
+    translation.deactivate()

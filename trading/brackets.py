@@ -128,6 +128,7 @@ def move(booking: Booking, bracket: Order, leg: Leg, base: Decimal, *, by: User 
     check_side(leg, Side(bracket.side).opposite, base)
     before: dict[str, Any] = {"old_limit_price": bracket.limit_price, "old_stop_price": bracket.stop_price}
     bracket.limit_price, bracket.stop_price, bracket.trailing_pips = leg.limit_price, leg.stop_price, leg.trailing_pips
+    bracket.book = None  # of a price that it was reached at before
     _changed(booking, bracket)
     bracket.save()
     bracket.record(EventKind.MODIFIED, by=by, **before)
@@ -359,10 +360,10 @@ def trailing_stop(bracket: Order, quote: Quote) -> Decimal:
 
 
 def _changed(booking: Booking, bracket: Order) -> None:
-    """Have a bracket at work looked at again, as it is now."""
+    """Have a bracket at work looked at again. One that a price has reached keeps the book of that price."""
     bracket.revision += 1
     bracket.updated_at = booking.at
-    if bracket.status == OrderStatus.WORKING:
+    if bracket.status == OrderStatus.WORKING and not bracket.queued:
         bracket.queued, bracket.book = True, None
 
 

@@ -14,6 +14,7 @@ from rest_framework import exceptions
 from rest_framework.response import Response
 
 from trading.errors import OrderRejected
+from tvapi import usage
 
 logger = logging.getLogger(__name__)
 
@@ -40,6 +41,8 @@ def to_wire(error: Exception, context: Mapping[str, Any]) -> Response:
     if isinstance(error, exceptions.NotAuthenticated | exceptions.AuthenticationFailed):
         text = _("Your session has ended. Please log in again.")
         return Response(failure(text), status=401, headers={"WWW-Authenticate": "Bearer"})
+    if isinstance(error, OrderRejected):
+        usage.refused(error.reason)
     return Response(failure(sentence_of(error)))
 
 

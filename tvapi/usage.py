@@ -6,6 +6,7 @@ as the monitor looks back, and in all, for who scrapes. What is lost with a proc
 
 from __future__ import annotations
 
+import contextlib
 import re
 import time
 from bisect import bisect_left
@@ -13,6 +14,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
+
+import redis
 
 from accounts import origins
 from accounts.oauth_models import OAuthClient
@@ -24,6 +27,7 @@ NO_PAIR = "server"  # no page asked: TradingView's servers, or programs
 UNKNOWN_PAIR = "unknown"  # a page whose origin belongs to no pair
 KEPT_SECONDS = 2 * 3600
 TOTAL = "usage:total"
+REFUSALS = "usage:refusals"  # of orders, by reason
 EDGES_MS = (5, 10, 25, 50, 100, 150, 250, 500, 1000, 2500, 5000)  # upper ends; beyond them one more bucket
 LONGEST_ORIGIN = 100  # characters: what strangers send is not kept at length
 
@@ -155,6 +159,18 @@ def tell(taken: Mapping[Key, Tally]) -> None:
                 pipeline.hincrby(key, f"{_pair(origin, pairs)}|{name}|{kind}", amount)
     pipeline.expire(minute, KEPT_SECONDS)
     pipeline.execute()
+
+
+def refused(reason: str) -> None:
+    """Count a refusal of trading. Where Redis is away it is not counted: the refusal is what matters."""
+    with contextlib.suppress(redis.RedisError):
+        ticklog.connection().hincrby(REFUSALS, reason, 1)
+
+
+def refusals() -> dict[str, int]:
+    """How often trading was refused, by reason, since Redis began. Raises `redis.RedisError`."""
+    told = cast("dict[bytes, bytes]", ticklog.connection().hgetall(REFUSALS))
+    return {reason.decode(): int(count) for reason, count in sorted(told.items())}
 
 
 def of_minutes(count: int) -> dict[Key, Tally]:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 
 import redis
 from django.conf import settings
+from django.db.models import Count, F, Min
 from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -15,12 +18,16 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from backoffice import health
 from backoffice.integration import alarms
-from marketdata import metrics
+from marketdata import metrics, ticklog
 from trading.alarms import Alarm
-from trading.models import Order
+from trading.choices import DecisionKind, OrderType
+from trading.models import MarginDecision, Order
+from trading.states import OrderStatus
 from tvapi import usage
 
 LABELS = ("pair", "endpoint")
+RECENT = timedelta(minutes=5)
+QUANTILES = (0.5, 0.99)
 
 
 @never_cache
@@ -50,7 +57,7 @@ class _Numbers:
         yield from _requests()
         yield from _streams()
         yield _gauge("alarms_open", "Alarms of trading that are open.", Alarm.objects.open().count())
-        yield _gauge("orders_queued", "Orders that wait for the venue's drain.", Order.objects.queued().count())
+        yield from _trading()
         compared, different = alarms.compared()
         yield _gauge("bars_compared", "Minutes of stream and history compared in 24 hours.", compared)
         yield _gauge("bars_different", "Minutes of stream and history that differed in 24 hours.", different)
@@ -88,6 +95,33 @@ def _streams() -> Iterator[Metric]:
         dropped.add_metric([each.process], each.dropped)
         late.add_metric([each.process], each.p99_ms / 1000)
     return iter((readers, dropped, late))
+
+
+def _trading() -> Iterator[Metric]:
+    now = timezone.now()
+    queued = Order.objects.queued().aggregate(count=Count("pk"), oldest=Min("updated_at"))
+    waits = now - (queued["oldest"] or now)
+    yield _gauge("orders_queued", "Orders that wait for the venue's drain.", queued["count"])
+    yield _gauge("orders_queued_seconds", "How long the one that waits longest does.", waits.total_seconds())
+    yield _booked(now)
+    stop_outs = MarginDecision.objects.filter(kind__in=[DecisionKind.CANCEL_ORDERS, DecisionKind.CLOSE])
+    yield CounterMetricFamily("stop_outs", "Steps of stop-outs.", value=stop_outs.count())
+    refusals = CounterMetricFamily("order_refusals", "Refusals of trading over the API.", labels=["reason"])
+    for reason, count in usage.refusals().items():
+        refusals.add_metric([reason], count)
+    yield refusals
+    if last_ms := int(ticklog.last_id().partition("-")[0]):
+        yield _gauge("ticks_age_seconds", "Since the last price.", max(0.0, now.timestamp() - last_ms / 1000))
+
+
+def _booked(now: datetime) -> Metric:
+    """From the click to the books, of the market orders of the last minutes; absent where there were none."""
+    filled = Order.objects.filter(type=OrderType.MARKET, status=OrderStatus.FILLED, created_at__gte=now - RECENT)
+    times = sorted(took.total_seconds() for took in filled.values_list(F("final_at") - F("created_at"), flat=True))
+    found = GaugeMetricFamily("order_booked_seconds", "From the click to the books, in 5 minutes.", labels=["quantile"])
+    for quantile in QUANTILES if times else ():
+        found.add_metric([str(quantile)], times[min(int(len(times) * quantile), len(times) - 1)])
+    return found
 
 
 def _gauge(name: str, text: str, value: float) -> GaugeMetricFamily:

@@ -15,7 +15,7 @@ from modeltranslation.utils import build_localized_fieldname
 from unfold.decorators import display
 
 from backoffice.admin import Panel, StaffAdmin, list_url
-from marketdata import definitions
+from marketdata import definitions, suggestions
 from marketdata.admin.prices import BAR_COLUMNS
 from marketdata.choices import InstrumentState
 from marketdata.models import BarChunk, Holiday, Instrument, SymbolGroup, SymbolMapping
@@ -112,6 +112,10 @@ class InstrumentAdmin(StaffAdmin):
 
     def has_delete_permission(self, request: HttpRequest, obj: Instrument | None = None) -> bool:
         return False  # it is in orders and bars
+
+    def save_model(self, request: HttpRequest, obj: Instrument, form: Any, change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        suggestions.renew([obj.pk])
 
     def get_readonly_fields(self, request: HttpRequest, obj: Instrument | None = None) -> Sequence[Any]:
         fixed = super().get_readonly_fields(request, obj)

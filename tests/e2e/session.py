@@ -26,7 +26,7 @@ from tests.e2e.acceptance import Refused, say
 from tests.e2e.traders import MARKETS, Client, Market, Trader, Watcher
 
 POLL_SECONDS = 0.5
-PAUSE_SECONDS = 0.4  # of a trader
+PAUSE_SECONDS = 1.0  # of a trader, who is in a hurry
 SEEN_SECONDS = 1.0
 END_SECONDS = 15.0
 CLIENTS_AT_ONCE = 8

@@ -150,8 +150,9 @@ class Trader:
     def wind_up(self) -> bool:
         """Cancel and close all that is open; true once no order was. Raises Unanswered."""
         live = self.live()
+        ids = {order["id"] for order in live}
         for order in live:
-            if "parentId" not in order:
+            if order.get("parentId") not in ids:  # a bracket of spot outlives its order (BRK-13)
                 self._try("DELETE", f"/orders/{order['id']}")
         for position in self.positions() if self.market.has_positions else ():
             self._try("DELETE", f"/positions/{position['id']}")

@@ -1,11 +1,18 @@
 """How the API is used: counted where every answer passes, shown to staff and to Prometheus."""
 
 import asyncio
+import json
+import re
+from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+from django.db.models import F
 from django.test import Client as Browser
 from django.urls import reverse
+from django.utils import timezone
 
 from accounts.choices import EnvironmentPair
 from accounts.roles import Role
@@ -15,6 +22,9 @@ from marketdata.metrics import Delays
 from marketdata.models import StreamComparison
 from tests import factories
 from tests.backoffice.test_admin import browser
+from tests.trading import desk
+from trading.errors import Reason
+from trading.models import Order
 from tvapi import usage
 from tvapi.usage import Counter, Tally
 
@@ -132,6 +142,46 @@ def test_the_monitor_shows_requests_streams_and_alarms() -> None:
         ["server to server", "POST oauth2/token", "20", "20 (100 %)", "0", "≤ 2500 ms", "≤ 2500 ms", "≤ 2500 ms"]
     ]
     assert len(tables["alarms"]) == 3
+
+
+def test_prometheus_reads_how_trading_goes() -> None:
+    factories.quote("EURUSD", "1.1", "1.1001")
+    account = factories.account()
+    Order.objects.filter(pk=desk.fill(account, "buy", "1000").pk).update(
+        final_at=F("created_at") + timedelta(seconds=2)
+    )
+    waiting = desk.place(account, "buy", "1000")
+    Order.objects.filter(pk=waiting.pk).update(updated_at=timezone.now() - timedelta(minutes=1))
+    usage.refused(Reason.MARGIN)
+    told = dict(line.rsplit(" ", 1) for line in Browser().get("/metrics").content.decode().splitlines())
+    assert told["orders_queued"] == "1.0"
+    assert 60 <= float(told["orders_queued_seconds"]) < 120
+    assert (told['order_booked_seconds{quantile="0.5"}'], told['order_booked_seconds{quantile="0.99"}']) == (
+        "2.0",
+        "2.0",
+    )
+    assert told['order_refusals_total{reason="margin"}'] == "1.0"
+    assert told["stop_outs_total"] == "0.0"
+    assert float(told["ticks_age_seconds"]) < 60
+
+
+def test_what_the_dashboard_and_the_alert_rules_name_is_told() -> None:
+    """Of a house in which everything has happened once."""
+    factories.quote("EURUSD", "1.1", "1.1001")
+    desk.fill(factories.account(), "buy", "1000")
+    slow_and_failing()
+    usage.refused(Reason.MARGIN)
+    metrics.tell(Delays("host:1", connections=2, dropped=0, lines=9, p50_ms=20, p99_ms=1500, most_ms=1700))
+    told = set(re.findall(r"^(\w+)", Browser().get("/metrics").content.decode(), re.MULTILINE))
+    folder = Path(__file__).parents[2] / "docs" / "monitoring"
+    rules = yaml.safe_load((folder / "alerts.yml").read_text())["groups"][0]["rules"]
+    panels = json.loads((folder / "dashboard.json").read_text())["panels"]
+    exprs = [rule["expr"] for rule in rules] + [target["expr"] for panel in panels for target in panel["targets"]]
+    for expr in exprs:
+        without_labels = re.sub(r"by \([^)]*\)|\{[^}]*\}|\[[^]]*\]", "", expr)
+        named = set(re.findall(r"[a-z][a-z0-9_]{2,}(?![a-z0-9_(])", without_labels)) - {"sum"}
+        assert named, expr
+        assert named <= told, expr
 
 
 def test_prometheus_reads_the_same_numbers(settings: Any) -> None:

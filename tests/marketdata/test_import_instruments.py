@@ -8,7 +8,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from marketdata.choices import BarSource, InstrumentState, SymbolType
-from marketdata.models import Instrument, SymbolGroup
+from marketdata.models import Instrument, MappingSuggestion, SymbolGroup, TradingViewSymbol
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -55,6 +55,18 @@ def test_importing_again_updates_what_the_file_says_and_leaves_the_rest(tmp_path
     aapl, eurusd = Instrument.objects.order_by("symbol")
     assert (aapl.description, aapl.session_regular) == ("Apple", "0930-1500")
     assert eurusd.state == InstrumentState.HALTED
+
+
+def test_what_was_added_or_changed_is_suggested_for(tmp_path: Path) -> None:
+    TradingViewSymbol.objects.create(full_name="NASDAQ:AAPL", code="AAPL", type="stock", currency="USD")
+    apple = TradingViewSymbol.objects.create(full_name="NASDAQ:APC", code="APC", type="stock", currency="USD")
+    run(file(tmp_path, EURUSD, AAPL))
+    aapl = Instrument.objects.get(symbol="AAPL")
+    assert list(MappingSuggestion.objects.values_list("instrument", "target__full_name")) == [(aapl.pk, "NASDAQ:AAPL")]
+    TradingViewSymbol.objects.filter(full_name="NASDAQ:AAPL").delete()
+    TradingViewSymbol.objects.filter(pk=apple.pk).update(words="computers")
+    run(file(tmp_path, EURUSD, AAPL.replace("Apple Inc.", "Computers Inc.")))
+    assert aapl.suggestion.target.full_name == "NASDAQ:APC"
 
 
 def test_critical_changes_of_listed_symbols_are_named(tmp_path: Path) -> None:

@@ -2,12 +2,13 @@
 
 import pytest
 from django.db import Error, connection, transaction
+from django.utils import translation
 
 from accounts.models import User
 from marketdata import mapping_releases, mappings, suggestions
 from marketdata.choices import MappingProblem, MappingState
 from marketdata.mapping_releases import MappingRefused
-from marketdata.models import MappedInstrument, MappingRelease, SymbolMapping, TradingViewSymbol
+from marketdata.models import MappedInstrument, MappingRelease, MappingSuggestion, SymbolMapping, TradingViewSymbol
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -126,6 +127,28 @@ def test_what_the_check_would_call_broken_is_not_suggested():
     listed("NASDAQ:AAPL", "index")
     listed("XETR:AAPL", "stock", "EUR")
     assert suggestions.refresh() == 0
+
+
+def test_it_is_the_english_description_that_is_compared_in_every_language():
+    share = factories.instrument("ALPHA", description_en="Apple Inc.", description_de="Apfel AG", **APPLE)
+    listed("NASDAQ:AAPL", description="Apple Inc")
+    with translation.override("de"):
+        suggestions.renew([share.pk])
+        assert [each.target.full_name for each in suggestions.candidates(share)] == ["NASDAQ:AAPL"]
+    assert share.suggestion.target.full_name == "NASDAQ:AAPL"
+
+
+def test_renewing_one_leaves_the_others_suggestions_and_what_was_chosen():
+    renamed, chosen, other = (factories.instrument(symbol, **APPLE) for symbol in ("AAPL", "MSFT", "TSLA"))
+    for symbol in ("AAPL", "MSFT", "TSLA"):
+        listed(f"NASDAQ:{symbol}")
+    mappings.choose({chosen.pk: "NASDAQ:MSFT"})
+    suggestions.refresh()
+    kept = other.suggestion.pk
+    renamed.symbol = "AAPLX"
+    renamed.save()
+    assert suggestions.renew([renamed.pk, chosen.pk]) == 0
+    assert list(MappingSuggestion.objects.values_list("pk", "instrument__symbol")) == [(kept, "TSLA")]
 
 
 # --- releases ---------------------------------------------------------------------------------------------------------

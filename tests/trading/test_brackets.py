@@ -11,7 +11,7 @@ from accounts.choices import FeeAsset, Profile
 from accounts.models import Account, Balance
 from tests import factories
 from tests.trading import desk
-from trading import orders, positions, relatives, valuation
+from trading import orders, positions, relatives, triggers, valuation
 from trading.choices import EventKind, Side
 from trading.errors import OrderRejected, Reason
 from trading.models import Order, Position
@@ -263,6 +263,28 @@ def test_what_reduces_or_enlarges_the_position_resizes_its_brackets(net: Account
     assert shown(order)["sl"] == (WORKING, D(15000), "position")
     desk.fill(net, "sell", "12000")
     assert shown(order) == {"sl": (WORKING, D(3000), "position"), "tp": (WORKING, D(3000), "position")}
+
+
+def test_a_bracket_reached_before_it_is_resized_executes_at_that_price(net: Account) -> None:
+    order = desk.fill(net, "buy", "10000", sl="1.08", tp="1.12")
+    reducing = desk.place(net, "sell", "4000")
+    take_profit = legs(order)["tp"]
+    triggers.trigger({take_profit.pk: triggers.Touch(desk.quote_at("EURUSD", "1.12"))})
+    factories.quote("EURUSD", "1.10000", "1.10010")
+    orders.work(net.pk, reducing.pk)
+    desk.drain(net)
+    take_profit.refresh_from_db()
+    assert (take_profit.status, take_profit.qty, take_profit.avg_price) == (FILLED, D(6000), D("1.12"))
+
+
+def test_a_bracket_moved_after_it_was_reached_waits_for_its_new_price(net: Account) -> None:
+    order = desk.fill(net, "buy", "10000", tp="1.12")
+    take_profit = legs(order)["tp"]
+    triggers.trigger({take_profit.pk: triggers.Touch(desk.quote_at("EURUSD", "1.12"))})
+    positions.protect(net.pk, net.positions.get().pk, Brackets(take_profit=D("1.115")))
+    desk.drain(net)
+    take_profit.refresh_from_db()
+    assert (take_profit.status, take_profit.queued, take_profit.limit_price) == (WORKING, False, D("1.115"))
 
 
 def test_brackets_do_not_make_a_reducing_order_need_margin(net: Account) -> None:

@@ -164,8 +164,11 @@ class _Taking:
         assert fill is not None
         if Execution.objects.filter(venue=self.order.venue, venue_exec_id=fill.exec_id).exists():
             return
-        if self._is_caught_up():
+        known = self._caught_up(fill)
+        if known == fill.qty:
             return
+        if known:
+            raise Unbookable(f"{fill.qty} was executed, of which an answer of before told {known}")
         if self.order.is_final:
             raise Unbookable(f"{fill.qty} was executed, but the order is {self.order.status}")
         if fill.qty > self.order.leaves_qty:
@@ -198,12 +201,13 @@ class _Taking:
             raise Unbookable(f"{cum_qty} cannot be executed at {avg_price}: {order.filled_qty} is at {order.avg_price}")
         self._book(Fill(missing, (value / missing).quantize(FINEST), f"{CAUGHT_UP}{order.pk}-{cum_qty:f}"))
 
-    def _is_caught_up(self) -> bool:
-        """Is what this report tells of in the books, by an answer to our question that came before it?"""
-        cum_qty = self.report.cum_qty
-        if cum_qty is None or cum_qty > self.order.filled_qty:
-            return False
-        return self.order.executions.filter(venue_exec_id__startswith=CAUGHT_UP).exists()
+    def _caught_up(self, fill: Fill) -> Decimal:
+        """How much of this fill is in the books by an answer to our question that came before it."""
+        told = self.order.executions.filter(venue_exec_id__startswith=CAUGHT_UP).values_list("venue_exec_id", flat=True)
+        up_to = max((Decimal(exec_id.rpartition("-")[2]) for exec_id in told), default=Decimal(0))
+        if self.report.cum_qty is None:
+            return Decimal(0)
+        return min(fill.qty, max(Decimal(0), up_to - (self.report.cum_qty - fill.qty)))
 
     def _rejected(self) -> None:
         if self.order.is_final:

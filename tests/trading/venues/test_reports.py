@@ -280,3 +280,12 @@ def test_a_status_of_more_than_was_ordered_is_not_booked(order: Order) -> None:
     with pytest.raises(Unbookable):
         take(order, ReportKind.STATUS, cum_qty=D(10001), avg_price=D("1.09"))
     assert not order.executions.exists()
+
+
+def test_a_fill_of_which_a_status_told_a_part_is_left_to_people(order: Order) -> None:
+    take(order, ReportKind.STATUS, cum_qty=D(5000), avg_price=D("1.09"))
+    with pytest.raises(Unbookable, match="4000 was executed, of which an answer of before told 2000"):
+        fill(order, "4000", exec_id="b", cum_qty=D(7000))
+    assert list(order.executions.values_list("qty", flat=True)) == [5000]
+    fill(order, "2000", exec_id="c", cum_qty=D(7000))
+    assert list(order.executions.order_by("pk").values_list("qty", flat=True)) == [5000, 2000]
