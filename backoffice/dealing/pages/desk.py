@@ -10,6 +10,7 @@ from django import forms
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.formats import number_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
@@ -156,7 +157,7 @@ def _near() -> dict[str, Any]:
             number(each.order.limit_price),
             number(each.order.stop_price),
             f"{number(each.bid)} / {number(each.ask)}",
-            f"{each.distance:.3f} %",
+            _rounded(each.distance, 3, "%"),
         ]
         for each in near_market.nearest(NEAR_ORDERS)
     ]
@@ -194,7 +195,7 @@ def _warned_row(request: HttpRequest, account: Account, prices: Prices) -> list[
     free = valuation.appraise(portfolio, account.currency, prices).free
     return [
         link_to(account),
-        NOTHING if figures.level is None else f"{figures.level:.2f} %",
+        _rounded(figures.level, 2, "%"),
         f"{number(figures.equity)} {account.currency_id}",
         number(figures.margin),
         number(free),
@@ -211,7 +212,7 @@ def _stop_outs() -> Table:
             link_to(decision, f"{decision.at:%Y-%m-%d %H:%M:%S}"),
             link_to(decision.account),
             decision.get_kind_display(),
-            NOTHING if decision.level is None else f"{decision.level:.2f} %",
+            _rounded(decision.level, 2, "%"),
             number(decision.equity),
             number(decision.margin),
             _evidence(decision),
@@ -280,7 +281,7 @@ def _quotes(request: HttpRequest, found: list[feed_health.Health]) -> Table:
             number(each.quote.bid) if each.quote else NOTHING,
             number(each.quote.ask) if each.quote else NOTHING,
             number(each.quote.ask - each.quote.bid) if each.quote else NOTHING,
-            NOTHING if each.age is None else f"{each.age.total_seconds():.1f} s",
+            _rounded(None if each.age is None else each.age.total_seconds(), 1, "s"),
             _verdict(each),
             each.source or NOTHING,
             _stop_link(request, "instrument", each.instrument.pk, each.instrument.get_state_display()),
@@ -312,3 +313,8 @@ def _bad(day: Any) -> Table:
 
 def _moment(at: Any) -> str:
     return f"{at:%Y-%m-%d %H:%M:%S}" if at else NOTHING
+
+
+def _rounded(value: Decimal | float | None, places: int, unit: str) -> str:
+    """Rounded as Python does it: Django's formatting cuts digits off."""
+    return NOTHING if value is None else f"{number_format(f'{value:.{places}f}', force_grouping=True)} {unit}"

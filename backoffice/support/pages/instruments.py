@@ -65,7 +65,7 @@ def instrument_sessions(request: HttpRequest, pk: int) -> HttpResponse:
     rows = [_day(day, instrument.session.span_of(day), holidays.get(day)) for day in days]
     headers = [_("Trading day"), _("Weekday"), _("Opens (UTC)"), _("Closes (UTC)"), _("Hours"), _("Remark")]
     sentences = [
-        _("%(session)s in %(zone)s, holidays of %(calendar)s.")
+        _("%(session)s in %(zone)s; holidays: %(calendar)s.")
         % {
             "session": instrument.session_regular,
             "zone": instrument.timezone,
@@ -85,7 +85,7 @@ def _day(day: date, span: Span | None, holiday: Holiday | None) -> list[str]:
     if holiday and holiday.close_time:
         remark = _("%(holiday)s: closes early") % {"holiday": holiday.name}
     hours = (span.end - span.start).total_seconds() / 3600
-    return [*names, f"{span.start:%a %H:%M}", f"{span.end:%a %H:%M}", f"{hours:g}", remark]
+    return [*names, date_format(span.start, "D H:i"), date_format(span.end, "D H:i"), f"{hours:g}", remark]
 
 
 def _shown(

@@ -2,21 +2,31 @@
 "use strict";
 
 const SECONDS_BETWEEN = 3;
+const BARS_BEYOND = 15; // empty, so that the latest arrows' texts are not below the scale
 const NEW_BARS = 3; // the one in progress, and those that may have closed meanwhile
 
+function isDark() {
+  return document.documentElement.classList.contains("dark");
+}
+
 function colours() {
-  const isDark = document.documentElement.classList.contains("dark");
   return {
     layout: {
       background: { color: "transparent" },
-      textColor: isDark ? "#d1d5db" : "#374151",
+      textColor: isDark() ? "#d1d5db" : "#374151",
       attributionLogo: true,
     },
     grid: {
-      vertLines: { color: isDark ? "#1f2937" : "#e5e7eb" },
-      horzLines: { color: isDark ? "#1f2937" : "#e5e7eb" },
+      vertLines: { color: isDark() ? "#1f2937" : "#e5e7eb" },
+      horzLines: { color: isDark() ? "#1f2937" : "#e5e7eb" },
     },
   };
+}
+
+// Legible on the page: what bids and buys, what asks and sells.
+function colourOf(side) {
+  const isBlue = side === "bid" || side === "buy";
+  return isDark() ? (isBlue ? "#60a5fa" : "#f87171") : isBlue ? "#2563eb" : "#dc2626";
 }
 
 class Chart {
@@ -26,7 +36,7 @@ class Chart {
     this.chart = LightweightCharts.createChart(element, {
       ...colours(),
       autoSize: true,
-      timeScale: { timeVisible: element.dataset.resolution === "1" },
+      timeScale: { timeVisible: element.dataset.resolution === "1", rightOffset: BARS_BEYOND },
     });
     const precision = Number(element.dataset.decimals);
     this.series = this.chart.addSeries(LightweightCharts.CandlestickSeries, {
@@ -36,9 +46,15 @@ class Chart {
     this.marked = [];
     this.last = 0;
     this.lines = {};
-    const observer = new MutationObserver(() => this.chart.applyOptions(colours()));
+    const observer = new MutationObserver(() => this.recolour());
     observer.observe(document.documentElement, { attributeFilter: ["class"] });
     element.addEventListener("keydown", (event) => this.move(event));
+  }
+
+  recolour() {
+    this.chart.applyOptions(colours());
+    Object.entries(this.lines).forEach(([side, line]) => line.applyOptions({ color: colourOf(side) }));
+    this.mark();
   }
 
   move(event) {
@@ -104,8 +120,8 @@ class Chart {
     }
     if (found.executions.length) {
       this.last = found.executions.at(-1).id;
-      this.marked.push(...found.executions.map((each) => this.mark(each)));
-      this.markers.setMarkers(this.marked);
+      this.marked.push(...found.executions);
+      this.mark();
     }
   }
 
@@ -113,22 +129,20 @@ class Chart {
     this.lines[side] ??= this.series.createPriceLine({
       price,
       title: this.element.dataset[side],
-      color: side === "bid" ? "#2563eb" : "#dc2626",
+      color: colourOf(side),
       lineWidth: 1,
       lineStyle: LightweightCharts.LineStyle.Dashed,
     });
     this.lines[side].applyOptions({ price });
   }
 
-  mark(execution) {
-    const isBuy = execution.side === "buy";
-    return {
-      time: execution.time,
-      position: isBuy ? "belowBar" : "aboveBar",
-      shape: isBuy ? "arrowUp" : "arrowDown",
-      color: isBuy ? "#2563eb" : "#dc2626",
-      text: execution.text,
-    };
+  mark() {
+    const markers = this.marked.map(({ time, side, text }) =>
+      side === "buy"
+        ? { time, text, color: colourOf(side), position: "belowBar", shape: "arrowUp" }
+        : { time, text, color: colourOf(side), position: "aboveBar", shape: "arrowDown" },
+    );
+    this.markers.setMarkers(markers);
   }
 
   say(text) {
