@@ -222,6 +222,7 @@ def test_the_chart_shows_what_comes_and_moves_by_keys(page: Page, account: Accou
     expect(page.locator("#chart canvas").first).to_be_visible()
     expect(page.locator("#chart-state")).to_be_hidden()  # it has nothing to complain of
     assert [row[1:] for row in cells(page, "Latest executions")] == [["WEB-1", "Buy", "10,000", "1.1001"]]
+    page.locator("#chart").focus()
     before = page.locator("#chart").screenshot()
     page.locator("#chart").press("ArrowLeft")
     page.wait_for_function("() => new Promise(requestAnimationFrame)")
