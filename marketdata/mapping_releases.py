@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from django.contrib.auth.models import AbstractBaseUser
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import OuterRef, QuerySet, Subquery, Value
 from django.db.models.functions import NullIf
 from django.utils.translation import gettext as _
@@ -114,11 +114,14 @@ def _release(differences: list[Difference], release: MappingRelease) -> MappingR
         MappingChange(release=release, instrument_id=each.instrument_id, before=each.before, after=each.after)
         for each in differences
     )
+    # A first release fills an empty table: planned as if still empty, each mapping's change would be looked for in all.
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE marketdata_mappingchange")
     changed = SymbolMapping.objects.filter(instrument__in=release.changes.values("instrument"))
     changed.update(published_symbol=NullIf(_after(release), Value("")))
     return release
 
 
 def _after(release: MappingRelease) -> Subquery:
-    change = MappingChange.objects.filter(release=release, instrument=OuterRef("instrument"))
+    change = MappingChange.objects.filter(release=release, instrument=OuterRef("instrument")).order_by()
     return Subquery(change.values("after"))
