@@ -99,6 +99,7 @@ def addresses() -> dict[str, str]:
     execution = desk.fill(account, "buy", "1000").executions.get()
     wish = busts.Wish(execution.instrument, (execution.pk,), "x", "k")
     factories.mapping("AAPL", "NASDAQ:AAPL")
+    factories.mapping("TSLA", "NASDAQ:TSLA")  # a second release, so that the first can be gone back to
     factories.mapping("MSFT", "NASDAQ:MSFT", is_published=False)
     keys: dict[str, list[Any]] = {
         "bust": [busts.ask(wish, by=maker).pk],
@@ -115,7 +116,7 @@ def addresses() -> dict[str, str]:
         "lens_account": [account.pk],
         "lens_look": [look.pk],
         "conditions_draft": [account.group_id],
-        "mapping": [MappingRelease.objects.get().pk],
+        "mapping": [MappingRelease.objects.earliest("pk").pk],
         "mapping_export": ["csv"],
         "stop": ["account", account.pk],
     }

@@ -163,9 +163,11 @@ def test_what_support_publishes_is_given_out_and_gone_back_from() -> None:
     page = publish(visitor)
     assert page.context["tables"][0][1]["rows"] == [["AAPL", "NASDAQ:AAPL", "NASDAQ:AAPL.N", "–"]]
     back = reverse("page:mapping_roll_back", args=[first.pk])
+    assert visitor.get(back).context["button"] == f"Go back to release {first.pk}"
     assert "Write down the reason" in visitor.post(back, {"confirmed": "yes"}).content.decode()
     visitor.post(back, {"confirmed": "yes", "_reason": "It was wrong"})
     assert tradingview.get("/mapping")["symbols"] == [{"f": ["AAPL"], "s": "NASDAQ:AAPL"}]
+    assert "Nothing has changed since that release." in visitor.get(back, follow=True).content.decode()
 
 
 def test_drafts_with_problems_are_published_only_when_asked_for() -> None:

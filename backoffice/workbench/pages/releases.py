@@ -72,16 +72,20 @@ def mapping_publish(request: HttpRequest) -> HttpResponse:
 def mapping_roll_back(request: HttpRequest, pk: int) -> HttpResponse:
     release = get_object_or_404(MappingRelease, pk=pk)
     differences = mapping_releases.going_back(release)
+    if not differences:
+        messages.warning(request, _("Nothing has changed since that release."))
+        return redirect("page:mapping_difference", pk)
+    title = _("Go back to release %(number)s") % {"number": pk}
     answer = confirmed(
         request,
-        _("Go back to release %(number)s") % {"number": pk},
+        title,
         [
-            _summary(differences) if differences else _("Nothing has changed since that release."),
+            _summary(differences),
             _("It is published as a release of its own. Drafts of these instruments are overwritten, others stay."),
         ],
         rows=_uncovered(differences),
         tables=[_table(_("what changes"), differences)],
-        button=_("Go back"),
+        button=title,  # beside the button that leaves the page, which says “Go back”
         back=reverse("page:mapping_difference", args=[pk]),
         is_dangerous=True,
         asks_reason=True,
