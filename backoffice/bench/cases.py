@@ -7,7 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from backoffice.bench import engine, fills, history, servers, staleness, symbols, world
+import msgspec
+
+from backoffice.bench import engine, fills, history, servers, staleness, streams, symbols, world
 from backoffice.bench.load import Plan, Result, request
 from backoffice.bench.servers import Web
 from backoffice.bench.world import Trader, World
@@ -171,6 +173,15 @@ def triggers(made: World, rounds: int) -> Row:
     return Row("trigger engine, 100,000 orders", figure, "20x of SQL per tick", ratio >= 20, ratio)
 
 
+def stream(made: World, rounds: int) -> Row:
+    found, ticks, pace = streams.measure(made, 2 * SECONDS * max(1, rounds // 2))
+    lost = ticks - found.least
+    figure = f"p50 {found.p50_ms:.0f} ms, p99 {found.p99_ms:.0f} ms at {pace:,.0f}/s; {lost} of {ticks:,} lost"
+    is_met = found.p99_ms < 100 and not lost and not found.reordered and pace > 0.99 * streams.TICKS_A_SECOND
+    wanted = "p99 < 100 ms, nothing lost or reordered"
+    return Row("stream, 5,000 ticks/s, 16 readers", figure, wanted, is_met, None, msgspec.structs.asdict(found))
+
+
 def symbol_info(made: World, rounds: int) -> Row:
     one_ms, many_ms = symbols.compare(made, rounds)
     ratio = many_ms / one_ms
@@ -197,6 +208,7 @@ CASES: dict[str, Case] = {
     "users": users,
     "fill": place_and_fill,
     "engine": triggers,
+    "stream": stream,
     "symbols": symbol_info,
     "history": whole_day,
     "bars": bars_import,

@@ -92,12 +92,21 @@ def _traders(group: AccountGroup, currency: Currency, prefix: str, users: int) -
         Account(number=name, name="Bench", client=client, group=group, currency=currency)
         for name, client in zip(names, clients, strict=True)
     )
-    given = [f"bench-{name}-{'x' * 24}" for name in names]
+    return [Trader(*pair) for pair in zip(accounts, _tokens(logins), strict=True)]
+
+
+def data_token() -> str:
+    """That of a data server."""
+    return _tokens([User.objects.create(username="bench-data", password="!", is_data_client=True)])[0]  # noqa: S106
+
+
+def _tokens(logins: list[User]) -> list[str]:
+    given = [f"bench-{login.username}-{'x' * 24}" for login in logins]
     AccessToken.objects.bulk_create(
         AccessToken(user=login, digest=tokens.digest(token), expires_at=timezone.now() + timedelta(days=1))
         for login, token in zip(logins, given, strict=True)
     )
-    return [Trader(*pair) for pair in zip(accounts, given, strict=True)]
+    return given
 
 
 def instrument(symbol: str, group: SymbolGroup | None) -> Instrument:
