@@ -7,7 +7,7 @@ import http.client
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -18,6 +18,7 @@ from backoffice.bench.load import Plan, Result
 from backoffice.processes import LOOPBACK, Program, free_port, spawn, stop, wait_until
 
 START_SECONDS = 180.0
+_CLIENTS = (sys.executable, "-m", "backoffice.bench.load")
 
 
 @contextlib.contextmanager
@@ -79,8 +80,9 @@ def load(plan: Plan) -> Result:
     return msgspec.json.decode(ended.stdout, type=Result)
 
 
-def start_load(plan: Plan) -> subprocess.Popen[bytes]:
-    process = subprocess.Popen(_CLIENTS, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+def start_load(plan: msgspec.Struct, argv: Sequence[str] = _CLIENTS) -> subprocess.Popen[bytes]:
+    """Start the clients of this plan: those of `backoffice.bench.load`, unless it is others'."""
+    process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert process.stdin is not None
     process.stdin.write(msgspec.json.encode(plan))
     process.stdin.close()
@@ -92,9 +94,6 @@ def finish_load(process: subprocess.Popen[bytes]) -> Result:
     result = msgspec.json.decode(process.stdout.read(), type=Result)
     process.wait()
     return result
-
-
-_CLIENTS = [sys.executable, "-m", "backoffice.bench.load"]
 
 
 @contextlib.contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import time
 from decimal import Decimal
@@ -16,6 +15,7 @@ from marketdata import ticklog
 
 READERS = 16
 TICKS_A_SECOND = 5000
+_READERS = (sys.executable, "-m", "backoffice.bench.readers")
 STEP_SECONDS = 0.01  # prices come in small batches, as from a feed
 
 
@@ -24,11 +24,8 @@ def measure(made: World, seconds: float) -> tuple[Result, int, float]:
     ticks = round(TICKS_A_SECOND * seconds)
     with servers.web(PART="stream") as web:
         plan = Plan(web.port, world.data_token(), READERS, ticks)
-        with subprocess.Popen(_READERS, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as readers:
-            assert readers.stdin is not None
+        with servers.start_load(plan, _READERS) as readers:
             assert readers.stdout is not None
-            readers.stdin.write(msgspec.json.encode(plan))
-            readers.stdin.close()
             readers.stdout.readline()
             took = _tick(made.symbols, ticks)
             return msgspec.json.decode(readers.stdout.read(), type=Result), ticks, ticks / took
@@ -54,6 +51,3 @@ def _tick(symbols: list[str], ticks: int) -> float:
             ]
         )
     return time.monotonic() - began
-
-
-_READERS = [sys.executable, "-m", "backoffice.bench.readers"]

@@ -203,10 +203,10 @@ class _Taking:
 
     def _caught_up(self, fill: Fill) -> Decimal:
         """How much of this fill is in the books by an answer to our question that came before it."""
-        told = self.order.executions.filter(venue_exec_id__startswith=CAUGHT_UP).values_list("venue_exec_id", flat=True)
-        up_to = max((Decimal(exec_id.rpartition("-")[2]) for exec_id in told), default=Decimal(0))
         if self.report.cum_qty is None:
             return Decimal(0)
+        told = self.order.executions.filter(venue_exec_id__startswith=CAUGHT_UP).values_list("venue_exec_id", flat=True)
+        up_to = max((Decimal(exec_id.rpartition("-")[2]) for exec_id in told), default=Decimal(0))
         return min(fill.qty, max(Decimal(0), up_to - (self.report.cum_qty - fill.qty)))
 
     def _rejected(self) -> None:
