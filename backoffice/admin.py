@@ -120,6 +120,7 @@ class StaffAdmin(ModelAdmin):
     list_per_page = 50
     list_filter_submit = True
     list_fullwidth = True
+    change_list_template = "backoffice/list.html"
     change_form_after_template = "backoffice/reason.html"
     change_form_outer_after_template = "backoffice/panels.html"
     empty_text: Text = ""  # what an empty list says; where it is not said, unfold's own words
