@@ -150,12 +150,10 @@ class OrderAdmin(LogAdmin):
         "shown_status",
         "side",
         "type",
-        "role",
         "protects",
         "qty",
         "asked_price",
-        "filled_qty",
-        AVERAGE_FILL,
+        "filled",
     )
     list_select_related = ("account", "instrument")
     list_filter = (
@@ -207,17 +205,24 @@ class OrderAdmin(LogAdmin):
 
     @admin.display(description=_("protects"))
     def protects(self, order: Order) -> str:
-        """What a bracket is there for."""
+        """What a bracket is, and what it is there for."""
         if not order.role:
             return NOTHING
         if order.parent_type == ParentType.POSITION:
-            return _("Position %(id)s") % {"id": order.closes_id}
-        return _("Order %(id)s") % {"id": order.parent_id}
+            parent = _("Position %(id)s") % {"id": order.closes_id}
+        else:
+            parent = _("Order %(id)s") % {"id": order.parent_id}
+        return f"{order.get_role_display()}: {parent}"
 
     @admin.display(description=_("price"))
     def asked_price(self, order: Order) -> str:
         """What the order waits for; a market order does not."""
         return LIMIT(order) if order.limit_price is not None else STOP(order)
+
+    @admin.display(description=_("filled"))
+    def filled(self, order: Order) -> str:
+        """How much, and at which price on the average."""
+        return f"{number(order.filled_qty)} @ {AVERAGE_FILL(order)}" if order.filled_qty else "0"
 
     @admin.display(description=_("reason"))
     def reason_text(self, order: Order) -> str:

@@ -15,6 +15,7 @@ from tests import factories
 from tests.backoffice import rows
 from tests.backoffice.test_admin import MODELS, business, superuser, url  # noqa: F401 (the first is a fixture)
 from tests.trading import desk
+from trading.models import Order
 
 pytestmark = [pytest.mark.proof, pytest.mark.django_db]
 
@@ -97,6 +98,15 @@ def test_lists_ask_the_database_as_often_for_many_rows_as_for_few(business: Acco
     before = queries(visitor)
     grow(business, range(2, 20))
     assert queries(visitor) == before
+
+
+def test_a_list_that_grows_for_ever_is_planned_for_its_filter(business: Account) -> None:  # noqa: F811
+    with CaptureQueriesContext(connection) as captured:
+        superuser().get(url(Order), {"status__exact": "working"})
+    asked = [query["sql"] for query in captured]
+    planned = asked.index("SET LOCAL plan_cache_mode = force_custom_plan")
+    [listed] = [number for number, sql in enumerate(asked) if 'FROM "trading_order"' in sql]
+    assert planned < listed
 
 
 def queries(visitor: Browser) -> dict[str, int]:
