@@ -45,7 +45,7 @@ from trading.models import (
     SwapTerms,
 )
 from trading.states import OrderStatus
-from trading.venues import admin as _of_venues  # noqa: F401 (Django finds an app's pages from here)
+from trading.venues.admin import order_number  # Django finds the venues' pages from here, too
 from trading.venues.models import VenueRequest
 
 SHOWN_TO_CONFIRM = 100
@@ -299,7 +299,7 @@ class OrderAdmin(LogAdmin):
 
 @admin.register(OrderEvent)
 class OrderEventAdmin(LogAdmin):
-    list_display = ("id", "at", "order_id", "kind", "status", "by", *EVENT_PRICES, event_details)
+    list_display = ("id", "at", order_number, "kind", "status", "by", *EVENT_PRICES, event_details)
     list_select_related = ("by", "order__instrument")
     list_filter = ("kind",)
     fields = (("order", "at"), ("kind", "status", "by"), (*EVENT_PRICES, "book"), event_details)
@@ -321,7 +321,7 @@ class ExecutionAdmin(LogAdmin):
         FILL_PRICE,
         "commission",
         "commission_currency",
-        "order_id",
+        order_number,
     )
     list_select_related = ("account", "instrument", "commission_currency")
     list_filter = ("side", ("account", AutocompleteSelectFilter), ("instrument", AutocompleteSelectFilter))
@@ -447,7 +447,7 @@ DECISION_COLOURS = {
 class MarginDecisionAdmin(LogAdmin):
     """Margin calls and stop-outs, each with the prices and rates it was made of."""
 
-    list_display = ("id", "at", "account", "shown_kind", "level", "equity", "margin", "position", "order_id")
+    list_display = ("id", "at", "account", "shown_kind", "level", "equity", "margin", "position", order_number)
     list_select_related = ("account", "position__instrument")
     list_filter = ("kind", ("account", AutocompleteSelectFilter))
     fields = (
