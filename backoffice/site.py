@@ -8,7 +8,7 @@ from django.http import HttpRequest
 from unfold.sites import UnfoldAdminSite
 
 
-class Site(UnfoldAdminSite):  # type: ignore[misc]
+class Site(UnfoldAdminSite):
     def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[Any]:
         """The lists of one application. Of all of them every page would ask, for a menu that the sidebar stands for."""
         return super().get_app_list(request, app_label) if app_label else []

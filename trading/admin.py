@@ -13,7 +13,6 @@ from django.db import models
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.utils.formats import number_format
-from django.utils.html import format_html_join
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 from unfold.admin import TabularInline
@@ -23,10 +22,10 @@ from unfold.decorators import display
 from accounts.admin import AccountGroupAdmin, TradingConditionsAdmin
 from accounts.models import User
 from backoffice.admin import NOTHING, LogAdmin, Panel, ReadOnlyAdmin, StaffAdmin, link_to, list_url, number
-from trading import levels, orders, venue
-from trading.choices import DecisionKind, ParentType
+from trading import orders, venue
+from trading.choices import ParentType
+from trading.decision_admin import MarginDecisionAdmin as MarginDecisionAdmin
 from trading.errors import OrderRejected, sentence
-from trading.levels import Holding
 from trading.models import (
     BustedExecution,
     Charge,
@@ -35,7 +34,6 @@ from trading.models import (
     GroupInstrument,
     LatencyReport,
     Leverage,
-    MarginDecision,
     MarginTier,
     Order,
     OrderEvent,
@@ -433,65 +431,6 @@ class LatencyReportAdmin(LogAdmin):
 
 
 # --- margin and charges -----------------------------------------------------------------------------------------------
-
-DECISION_COLOURS = {
-    DecisionKind.CALL: "warning",
-    DecisionKind.CANCEL_ORDERS: "danger",
-    DecisionKind.CLOSE: "danger",
-    DecisionKind.RESTORED: "success",
-    DecisionKind.PROTECTED: "info",
-}
-
-
-@admin.register(MarginDecision)
-class MarginDecisionAdmin(LogAdmin):
-    """Margin calls and stop-outs, each with the prices and rates it was made of."""
-
-    list_display = ("id", "at", "account", "shown_kind", "level", "equity", "margin", "position", order_number)
-    list_select_related = ("account", "position__instrument")
-    list_filter = ("kind", ("account", AutocompleteSelectFilter))
-    fields = (
-        ("account", "at", "kind"),
-        ("level", "equity", "margin"),
-        ("position", "order"),
-        ("balance", "limits"),
-        "holdings",
-    )
-    readonly_fields = ("balance", "limits", "holdings")
-    search_lookup = "account__number"
-    search_help_text = _("Number of a decision or of an account")
-    empty_text = _("No account has come near its margin yet.")
-
-    @display(description=_("decision"), ordering="kind", label=DECISION_COLOURS)
-    def shown_kind(self, decision: MarginDecision) -> tuple[str, str]:
-        return decision.kind, decision.get_kind_display()
-
-    @admin.display(description=_("balance"))
-    def balance(self, decision: MarginDecision) -> str:
-        return number(levels.load(decision.inputs).balance)
-
-    @admin.display(description=_("margin call and stop-out at"))
-    def limits(self, decision: MarginDecision) -> str:
-        inputs = levels.load(decision.inputs)
-        return f"{number(inputs.call_level)} %, {number(inputs.stop_out_level)} %"
-
-    @admin.display(description=_("positions as they were seen"))
-    def holdings(self, decision: MarginDecision) -> str:
-        inputs = levels.load(decision.inputs)
-        lines = [(holding_text(each, inputs.decimals),) for each in inputs.holdings]
-        return format_html_join("", "<div>{}</div>", lines) or NOTHING
-
-
-def holding_text(holding: Holding, decimals: int) -> str:
-    return _("%(position)s: %(qty)s %(symbol)s from %(entry)s, now %(price)s × %(rate)s: P/L %(profit)s") % {
-        "position": holding.position,
-        "qty": number(holding.sign * holding.qty),
-        "symbol": holding.symbol,
-        "entry": number(holding.entry),
-        "price": number(holding.price),
-        "rate": number(round(holding.rate, 8)),
-        "profit": number(levels.profit(holding, decimals)),
-    }
 
 
 @admin.register(Leverage)

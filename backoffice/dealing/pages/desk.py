@@ -28,8 +28,8 @@ from marketdata import metrics
 from marketdata.models import BadQuotes, FeedSource
 from trading import exposure as margin_exposure
 from trading import levels, valuation
-from trading.admin import holding_text
 from trading.choices import DecisionKind
+from trading.decision_admin import holding_text
 from trading.models import MarginDecision, Position
 from trading.prices import Prices
 
