@@ -80,10 +80,10 @@ CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 INSTALLED_APPS = [
     "modeltranslation",
     "backoffice",  # before unfold, one of whose templates it replaces
-    "unfold",
+    "unfold.apps.BasicAppConfig",  # the site is ours, see backoffice.site
     "unfold.contrib.filters",
     "import_export",
-    "django.contrib.admin.apps.SimpleAdminConfig",  # the URLs find the pages
+    "backoffice.apps.AdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
