@@ -42,6 +42,18 @@ DATABASES["default"].setdefault("OPTIONS", {}).setdefault("connect_timeout", 5)
 # Planning costs more than most queries too: what a connection has asked five times, Postgres has planned.
 if env.bool("PREPARED_STATEMENTS", default=True):
     DATABASES["default"]["OPTIONS"] |= {"server_side_binding": True, "prepare_threshold": 5}
+# A replica of it, for reads that may lag (backoffice.replica). Nothing is written there, even if it is no replica.
+DATABASE_ROUTERS = ["backoffice.replica.Router"]
+REPLICA_LAG_SECONDS = env.float("REPLICA_LAG_SECONDS", default=5.0)
+if env.str("REPLICA_URL", default=""):
+    DATABASES["replica"] = {**DATABASES["default"], **env.db("REPLICA_URL"), "ENGINE": "backoffice.postgres"}
+    DATABASES["replica"]["OPTIONS"] = {
+        **DATABASES["default"]["OPTIONS"],
+        **env.db("REPLICA_URL").get("OPTIONS", {}),
+        "connect_timeout": 2,  # a page waits for it before it is made from the primary
+        "options": "-c default_transaction_read_only=on",
+    }
+    DATABASES["replica"]["TEST"] = {"MIRROR": "default"}
 REDIS_URL = env.str("REDIS_URL", default="") or (_servers.redis_url if _servers else "redis://127.0.0.1:6379/0")
 
 
@@ -122,6 +134,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "axes.middleware.AxesMiddleware",
+    "backoffice.replica.ReplicaMiddleware",
 ]
 AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
 
