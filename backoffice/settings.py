@@ -3,9 +3,11 @@
 Without `DATABASE_URL` the embedded servers under `DEMO_DIR` are used, which `make demo` starts.
 """
 
+import re
 from decimal import Decimal
 from ipaddress import ip_network
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import environ
 from celery.schedules import crontab
@@ -55,6 +57,14 @@ if env.str("REPLICA_URL", default=""):
     }
     DATABASES["replica"]["TEST"] = {"MIRROR": "default"}
 REDIS_URL = env.str("REDIS_URL", default="") or (_servers.redis_url if _servers else "redis://127.0.0.1:6379/0")
+
+# With sentinels, connections go to the master that they name, whatever host and port REDIS_URL has.
+REDIS_SENTINELS = env.list("REDIS_SENTINELS", default=[])  # host:port of each
+REDIS_SENTINEL_MASTER = env.str("REDIS_SENTINEL_MASTER", default="backoffice")
+REDIS_SENTINEL_PASSWORD = env.str("REDIS_SENTINEL_PASSWORD", default="")  # of the sentinels themselves
+for _each in REDIS_SENTINELS:
+    if not re.fullmatch(r".+:\d{1,5}", _each):
+        raise ImproperlyConfigured(f"REDIS_SENTINELS is a list like redis-1:26379,redis-2:26379: {_each!r} is none.")
 
 
 def _port(name: str, default: int) -> int:
@@ -226,7 +236,13 @@ REST_FRAMEWORK = {
     "UNAUTHENTICATED_USER": None,
 }
 
-CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL}}
+CACHES = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "LOCATION": REDIS_URL,
+        "OPTIONS": {"pool_class": "backoffice.redis_pools.CachePool"},
+    }
+}
 
 # --- Celery -----------------------------------------------------------------------------------------------------------
 CELERY_BROKER_URL = REDIS_URL
@@ -241,6 +257,14 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
     "unacked_restore_interval": 5,
     "unacked_restore_throttle": 1,
 }
+if REDIS_SENTINELS:
+    _redis = urlsplit(REDIS_URL)
+    _login = "".join(_redis.netloc.rpartition("@")[:2])
+    CELERY_BROKER_URL = ";".join(f"sentinel://{_login}{each}{_redis.path}" for each in REDIS_SENTINELS)
+    CELERY_BROKER_TRANSPORT_OPTIONS |= {
+        "master_name": REDIS_SENTINEL_MASTER,
+        "sentinel_kwargs": {"password": REDIS_SENTINEL_PASSWORD or None, "socket_timeout": 1.0},
+    }
 CELERY_DB_REUSE_MAX = 10_000  # without it Celery reconnects to Postgres around every task
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
