@@ -7,6 +7,7 @@ import re
 from decimal import Decimal
 from ipaddress import ip_network
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import environ
@@ -252,7 +253,7 @@ CELERY_TASK_REJECT_ON_WORKER_LOST = True
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_TASK_TIME_LIMIT = 60
 # A worker killed with -9 gives its task back after the visibility timeout, which must exceed the longest task.
-CELERY_BROKER_TRANSPORT_OPTIONS = {
+CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, Any] = {
     "visibility_timeout": 90,
     "unacked_restore_interval": 5,
     "unacked_restore_throttle": 1,
@@ -270,6 +271,7 @@ CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BEAT_SCHEDULE = {
     "worker-heartbeat": {"task": "backoffice.tasks.heartbeat", "schedule": 5.0, "options": {"expires": 5}},
+    "make-partitions": {"task": "backoffice.tasks.make_partitions", "schedule": crontab(hour=1, minute=35)},
     "symbol-lists": {"task": "tvapi.tasks.prepare_symbol_lists", "schedule": 15.0, "options": {"expires": 15}},
     "close-days": {"task": "marketdata.tasks.close_days", "schedule": 20.0, "options": {"expires": 20}},
     "drop-old-bars": {"task": "marketdata.tasks.drop_old_bars", "schedule": 86_400.0},

@@ -60,7 +60,7 @@ def forget_connections() -> None:
 
 @pytest.fixture
 def servers(tmp_path: Path, settings: Any) -> Iterator[Servers]:
-    ports = {}
+    ports: dict[str, int] = {}
     for name in ("master", "replica", "sentinel"):
         ports[name] = free_port(avoid=list(ports.values()))
     data = f"requirepass {PASSWORD}\nmasterauth {PASSWORD}\nrepl-diskless-sync-delay 0\nappendonly yes\n"
