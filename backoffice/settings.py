@@ -14,6 +14,7 @@ import environ
 from celery.schedules import crontab
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.translation import gettext_lazy as _
+from kombu import Queue
 
 from backoffice import embedded
 
@@ -247,6 +248,17 @@ CACHES = {
 
 # --- Celery -----------------------------------------------------------------------------------------------------------
 CELERY_BROKER_URL = REDIS_URL
+# A worker takes from all queues unless told which (-Q): an import or a report holds up no order where it has its own.
+CELERY_TASK_QUEUES = [Queue("celery"), Queue("orders"), Queue("slow")]
+CELERY_TASK_ROUTES = {
+    "trading.tasks.drain": {"queue": "orders"},
+    "trading.tasks.sweep": {"queue": "orders"},
+    "trading.tasks.sweep_venues": {"queue": "orders"},
+    "trading.tasks.expire": {"queue": "orders"},
+    "backoffice.operations.tasks.*": {"queue": "slow"},
+    "tvapi.tasks.prepare_symbol_lists": {"queue": "slow"},
+    "marketdata.tasks.drop_old_bars": {"queue": "slow"},
+}
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_REJECT_ON_WORKER_LOST = True
