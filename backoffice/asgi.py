@@ -5,10 +5,7 @@ Django's own ASGI handler would send every synchronous view and middleware throu
 
 import asyncio
 import logging
-import signal
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
-from functools import partial
-from types import FrameType
 from typing import Any, cast
 from urllib.parse import quote_from_bytes
 
@@ -19,7 +16,8 @@ from django.conf import settings
 from django.db import DatabaseError, connection
 from django.utils.module_loading import import_string
 
-from backoffice import health
+from backoffice import departure, health
+from backoffice.departure import Departure
 from backoffice.wsgi import application as django_application
 from tvapi import usage
 
@@ -41,18 +39,23 @@ class Application:
     that the server can leave at once and every client sees a complete response.
     """
 
-    def __init__(self, handlers: Sequence[Handler], *, part: str, threads: int) -> None:
+    def __init__(self, handlers: Sequence[Handler], *, part: str, threads: int, notice_seconds: float = 0.0) -> None:
         self._handlers = handlers
         self._part = part
         self._django = WSGIMiddleware(cast(WSGIApp, django_application), workers=threads)
-        self._stopping = asyncio.Event()
+        self._departure = Departure(notice_seconds)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await self._live(receive, send)
             return
-        scope["stopping"] = self._stopping
+        scope["stopping"] = self._departure.due
         if scope["type"] == "http":
+            if scope["path"] == departure.PATH:
+                await self._departure.answer(send)
+                return
+            if self._departure.is_announced:
+                send = departure.closing(send)
             send = usage.counter.watch(scope, send)
         for handle in self._handlers if scope["type"] == "http" else ():
             if await handle(scope, receive, send):
@@ -65,23 +68,12 @@ class Application:
 
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
-        self._notice_signals(asyncio.get_running_loop())
+        self._departure.await_signals()
         pulse = asyncio.create_task(self._beat())
         await send({"type": "lifespan.startup.complete"})
         await receive()
         pulse.cancel()
         await send({"type": "lifespan.shutdown.complete"})
-
-    def _notice_signals(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Set `stopping` before the server acts on a signal: it waits for open responses, which end only by that."""
-
-        def notice(previous: Any, signum: int, frame: FrameType | None) -> None:
-            loop.call_soon_threadsafe(self._stopping.set)
-            if callable(previous):
-                previous(signum, frame)
-
-        for signum in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(signum, partial(notice, signal.getsignal(signum)))
 
     async def _beat(self) -> None:
         while True:
@@ -106,5 +98,8 @@ def _ascii_query(scope: Scope) -> Scope:
 
 
 application = Application(
-    [import_string(path) for path in settings.ASGI_HANDLERS], part=settings.PART, threads=settings.WEB_THREADS
+    [import_string(path) for path in settings.ASGI_HANDLERS],
+    part=settings.PART,
+    threads=settings.WEB_THREADS,
+    notice_seconds=settings.LEAVE_NOTICE_SECONDS,
 )

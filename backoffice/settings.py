@@ -64,6 +64,8 @@ STREAM_PORT = _port("STREAM_PORT", HTTP_PORT + 1)
 # Which part of the system an ASGI process is: `stream` where a balancer separates the endless responses, else `web`.
 PART = env.str("PART", default="web")
 WEB_THREADS = env.int("WEB_THREADS", default=8)  # of each ASGI process; each keeps a database connection
+# How long a web or stream process that was told to stop answers on, so that balancers notice; see backoffice.departure.
+LEAVE_NOTICE_SECONDS = env.float("LEAVE_NOTICE_SECONDS", default=0.0 if IS_LOCAL else 5.0)
 # Polled answers are kept in Redis behind a fence, and given before Django is asked. Writers raise the fence always, so
 # processes may differ in both.
 POLL_SNAPSHOTS = env.bool("POLL_SNAPSHOTS", default=True)

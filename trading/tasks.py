@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from datetime import timedelta
 from itertools import groupby
 from operator import itemgetter
@@ -21,15 +22,20 @@ from trading.venues import sweeper
 log = logging.getLogger(__name__)
 
 BATCH = 200
+DRAIN_SECONDS = 5.0  # then another task goes on: one that never ended could not be waited for
 UNNOTICED = timedelta(seconds=2)  # older ones were missed by their nudge
 
 
 @shared_task(acks_late=True)
 def drain(shard: int) -> int:
-    """Work off every queued order of the shard and say how many. Running twice, or side by side, is harmless."""
+    """Work off the queued orders of the shard and say how many. Running twice, or side by side, is harmless."""
     dispatch.nudge_taken(shard)
     done: set[int] = set()
+    end_at = time.monotonic() + DRAIN_SECONDS
     while waiting := _waiting(shard, besides=done):
+        if done and time.monotonic() >= end_at:
+            dispatch.nudge(shard)
+            break
         for order_id, account_id in waiting:
             done.add(order_id)
             try:
