@@ -16,7 +16,7 @@ from django.conf import settings
 from django.db import DatabaseError, connection
 from django.utils.module_loading import import_string
 
-from backoffice import departure, health
+from backoffice import departure, health, logs
 from backoffice.departure import Departure
 from backoffice.wsgi import application as django_application
 from tvapi import usage
@@ -42,7 +42,7 @@ class Application:
     def __init__(self, handlers: Sequence[Handler], *, part: str, threads: int, notice_seconds: float = 0.0) -> None:
         self._handlers = handlers
         self._part = part
-        self._django = WSGIMiddleware(cast(WSGIApp, django_application), workers=threads)
+        self._django = WSGIMiddleware(cast(WSGIApp, _with_request_id), workers=threads)
         self._departure = Departure(notice_seconds)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -54,9 +54,8 @@ class Application:
             if scope["path"] == departure.PATH:
                 await self._departure.answer(send)
                 return
-            if self._departure.is_announced:
-                send = departure.closing(send)
-            send = usage.counter.watch(scope, send)
+            scope["request_id"] = logs.id_of(scope["headers"])
+            send = self._with_headers(scope["request_id"], usage.counter.watch(scope, send))
         for handle in self._handlers if scope["type"] == "http" else ():
             if await handle(scope, receive, send):
                 return
@@ -65,6 +64,19 @@ class Application:
             return await receive()  # the server's own gives a future, where a2wsgi takes coroutines only
 
         await self._django(_ascii_query(scope), received, send)  # type: ignore[arg-type]
+
+    def _with_headers(self, request_id: str, send: Send) -> Send:
+        """A `send` that tells the request's id, and closes the connection of a process that is leaving."""
+        headers = [(logs.HEADER, request_id.encode())]
+        if self._departure.is_announced:
+            headers.append((b"connection", b"close"))
+
+        async def sent(message: MutableMapping[str, Any]) -> None:
+            if message["type"] == "http.response.start":
+                message = {**message, "headers": [*message["headers"], *headers]}
+            await send(message)
+
+        return sent
 
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
@@ -80,6 +92,12 @@ class Application:
             await asyncio.to_thread(health.beat, self._part)
             await asyncio.to_thread(_tell_usage, usage.counter.take())
             await asyncio.sleep(health.BEAT_SECONDS)
+
+
+def _with_request_id(environ: dict[str, Any], start_response: Any) -> Any:
+    """Django in its thread: what it logs, and the tasks it sends, belong to the request."""
+    with logs.of_request(environ["asgi.scope"]["request_id"]):
+        return django_application(environ, start_response)
 
 
 def _tell_usage(taken: Mapping[usage.Key, usage.Tally]) -> None:

@@ -15,6 +15,7 @@ from django.db.models import F
 from django.db.models.functions import Mod
 from django.utils import timezone
 
+from backoffice import logs
 from trading import charges, confirmations, dispatch, expiry, orders, reconciliation
 from trading.models import Order
 from trading.venues import sweeper
@@ -38,14 +39,21 @@ def drain(shard: int) -> int:
             break
         for order_id, account_id in waiting:
             done.add(order_id)
-            try:
-                orders.work(account_id, order_id)
-            except OperationalError:
-                raise  # the database is away: nothing else would work either, and the sweeper comes back
-            except Exception:
-                # One order that cannot be worked must not stop the others of its shard; it stays queued.
-                log.exception("order %s could not be worked", order_id)
+            with logs.of_order(order_id):
+                _work(account_id, order_id)
     return len(done)
+
+
+def _work(account_id: int, order_id: int) -> None:
+    try:
+        orders.work(account_id, order_id)
+    except OperationalError:
+        raise  # the database is away: nothing else would work either, and the sweeper comes back
+    except Exception:
+        # One order that cannot be worked must not stop the others of its shard; it stays queued.
+        log.exception("order %s could not be worked", order_id)
+    else:
+        log.info("order %s was worked", order_id)
 
 
 @shared_task

@@ -54,6 +54,14 @@ def test_other_paths_are_answered_by_django(port: int) -> None:
 
 
 @pytest.mark.usefixtures("server")
+def test_every_answer_has_the_id_of_its_request(port: int) -> None:
+    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=60)
+    connection.request("GET", "/tv/ping", headers={"X-Request-ID": "of-the-proxy-1"})
+    assert connection.getresponse().getheader("x-request-id") == "of-the-proxy-1"
+    assert len(_get(port, "/nowhere").getheader("x-request-id", "")) == 32
+
+
+@pytest.mark.usefixtures("server")
 def test_bytes_that_are_not_ascii_are_no_fault_of_ours(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     # Python's client refuses to send what others do send.
     monkeypatch.setattr(http.client.HTTPConnection, "_encode_request", lambda _, request: request.encode())
