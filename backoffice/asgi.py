@@ -5,10 +5,7 @@ Django's own ASGI handler would send every synchronous view and middleware throu
 
 import asyncio
 import logging
-import signal
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
-from functools import partial
-from types import FrameType
 from typing import Any, cast
 from urllib.parse import quote_from_bytes
 
@@ -19,7 +16,8 @@ from django.conf import settings
 from django.db import DatabaseError, connection
 from django.utils.module_loading import import_string
 
-from backoffice import health
+from backoffice import departure, health, logs
+from backoffice.departure import Departure
 from backoffice.wsgi import application as django_application
 from tvapi import throttle, usage
 
@@ -41,21 +39,27 @@ class Application:
     that the server can leave at once and every client sees a complete response.
     """
 
-    def __init__(self, handlers: Sequence[Handler], *, part: str, threads: int, data_threads: int) -> None:
+    def __init__(
+        self, handlers: Sequence[Handler], *, part: str, threads: int, data_threads: int, notice_seconds: float = 0.0
+    ) -> None:
         self._handlers = handlers
         self._part = part
-        self._django = WSGIMiddleware(cast(WSGIApp, django_application), workers=threads)
+        self._django = WSGIMiddleware(cast(WSGIApp, _with_request_id), workers=threads)
         # Threads of their own for data servers, whom a flood of other requests must not keep waiting (ENV-5).
-        self._django_for_data = WSGIMiddleware(cast(WSGIApp, django_application), workers=data_threads)
-        self._stopping = asyncio.Event()
+        self._django_for_data = WSGIMiddleware(cast(WSGIApp, _with_request_id), workers=data_threads)
+        self._departure = Departure(notice_seconds)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await self._live(receive, send)
             return
-        scope["stopping"] = self._stopping
+        scope["stopping"] = self._departure.due
         if scope["type"] == "http":
-            send = usage.counter.watch(scope, send)
+            if scope["path"] == departure.PATH:
+                await self._departure.answer(send)
+                return
+            scope["request_id"] = logs.id_of(scope["headers"])
+            send = self._with_headers(scope["request_id"], usage.counter.watch(scope, send))
         for handle in self._handlers if scope["type"] == "http" else ():
             if await handle(scope, receive, send):
                 return
@@ -66,31 +70,39 @@ class Application:
         django = self._django_for_data if throttle.is_of_data_server(scope) else self._django
         await django(_ascii_query(scope), received, send)  # type: ignore[arg-type]
 
+    def _with_headers(self, request_id: str, send: Send) -> Send:
+        """A `send` that tells the request's id, and closes the connection of a process that is leaving."""
+        headers = [(logs.HEADER, request_id.encode())]
+        if self._departure.is_announced:
+            headers.append((b"connection", b"close"))
+
+        async def sent(message: MutableMapping[str, Any]) -> None:
+            if message["type"] == "http.response.start":
+                message = {**message, "headers": [*message["headers"], *headers]}
+            await send(message)
+
+        return sent
+
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
-        self._notice_signals(asyncio.get_running_loop())
+        self._departure.await_signals()
         pulse = asyncio.create_task(self._beat())
         await send({"type": "lifespan.startup.complete"})
         await receive()
         pulse.cancel()
         await send({"type": "lifespan.shutdown.complete"})
 
-    def _notice_signals(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Set `stopping` before the server acts on a signal: it waits for open responses, which end only by that."""
-
-        def notice(previous: Any, signum: int, frame: FrameType | None) -> None:
-            loop.call_soon_threadsafe(self._stopping.set)
-            if callable(previous):
-                previous(signum, frame)
-
-        for signum in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(signum, partial(notice, signal.getsignal(signum)))
-
     async def _beat(self) -> None:
         while True:
             await asyncio.to_thread(health.beat, self._part)
             await asyncio.to_thread(_tell_usage, usage.counter.take())
             await asyncio.sleep(health.BEAT_SECONDS)
+
+
+def _with_request_id(environ: dict[str, Any], start_response: Any) -> Any:
+    """Django in its thread: what it logs, and the tasks it sends, belong to the request."""
+    with logs.of_request(environ["asgi.scope"]["request_id"]):
+        return django_application(environ, start_response)
 
 
 def _tell_usage(taken: Mapping[usage.Key, usage.Tally]) -> None:
@@ -113,4 +125,5 @@ application = Application(
     part=settings.PART,
     threads=settings.WEB_THREADS,
     data_threads=settings.DATA_THREADS,
+    notice_seconds=settings.LEAVE_NOTICE_SECONDS,
 )

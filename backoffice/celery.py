@@ -4,6 +4,8 @@ import os
 
 from celery import Celery
 
+from backoffice import task_ids as task_ids  # connects to Celery's signals
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "backoffice.settings")
 
 app = Celery("backoffice")

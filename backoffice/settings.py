@@ -91,6 +91,8 @@ WEB_THREADS = env.int("WEB_THREADS", default=8)  # of each ASGI process; each ke
 DATA_THREADS = env.int("DATA_THREADS", default=3)  # besides these, for what data servers ask
 # How many answers a token may have in a second, and ten times that an address; 0: any number. Not for data servers.
 REQUESTS_A_SECOND = env.float("REQUESTS_A_SECOND", default=50.0 if not IS_LOCAL else 0.0)
+# How long a web or stream process that was told to stop answers on, so that balancers notice; see backoffice.departure.
+LEAVE_NOTICE_SECONDS = env.float("LEAVE_NOTICE_SECONDS", default=0.0 if IS_LOCAL else 5.0)
 # Polled answers are kept in Redis behind a fence, and given before Django is asked. Writers raise the fence always, so
 # processes may differ in both.
 POLL_SNAPSHOTS = env.bool("POLL_SNAPSHOTS", default=True)
@@ -399,11 +401,18 @@ UNFOLD = {
     },
 }
 
+LOG_FORMAT = env.str("LOG_FORMAT", default="plain")
+if LOG_FORMAT not in ("plain", "json"):
+    raise ImproperlyConfigured(f"LOG_FORMAT is plain or json, not {LOG_FORMAT!r}.")
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"plain": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "plain"}},
+    "filters": {"ids": {"()": "backoffice.logs.Ids"}},
+    "formatters": {
+        "plain": {"()": "backoffice.logs.Plain", "fmt": "%(asctime)s %(levelname)s %(name)s: %(message)s"},
+        "json": {"()": "backoffice.logs.Json"},
+    },
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT, "filters": ["ids"]}},
     # oauthlib tells tokens when it is asked to be talkative: it never is.
     "loggers": {
         name: {"level": "WARNING"}

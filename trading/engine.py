@@ -140,7 +140,8 @@ class Engine:
             for order_id, stop_price in self.watch.take(quote, _milliseconds(entry.id)).items():
                 touched[order_id] = Touch(quote, stop_price)
         queued = triggers.trigger(touched) if touched else []
-        for _order_id, account_id in queued:
+        for order_id, account_id in queued:
+            log.info("order %s is reached by the price", order_id, extra={"order_id": str(order_id)})
             dispatch.after_commit(account_id=account_id, order_ids=[], drain=True)
         if entries:
             self._ticks = entries[-1].id

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from datetime import timedelta
 from itertools import groupby
 from operator import itemgetter
@@ -14,6 +15,7 @@ from django.db.models import F
 from django.db.models.functions import Mod
 from django.utils import timezone
 
+from backoffice import logs
 from trading import charges, confirmations, dispatch, expiry, orders, reconciliation
 from trading.models import Order
 from trading.venues import sweeper
@@ -21,25 +23,37 @@ from trading.venues import sweeper
 log = logging.getLogger(__name__)
 
 BATCH = 200
+DRAIN_SECONDS = 5.0  # then another task goes on: one that never ended could not be waited for
 UNNOTICED = timedelta(seconds=2)  # older ones were missed by their nudge
 
 
 @shared_task(acks_late=True)
 def drain(shard: int) -> int:
-    """Work off every queued order of the shard and say how many. Running twice, or side by side, is harmless."""
+    """Work off the queued orders of the shard and say how many. Running twice, or side by side, is harmless."""
     dispatch.nudge_taken(shard)
     done: set[int] = set()
+    end_at = time.monotonic() + DRAIN_SECONDS
     while waiting := _waiting(shard, besides=done):
+        if done and time.monotonic() >= end_at:
+            dispatch.nudge(shard)
+            break
         for order_id, account_id in waiting:
             done.add(order_id)
-            try:
-                orders.work(account_id, order_id)
-            except OperationalError:
-                raise  # the database is away: nothing else would work either, and the sweeper comes back
-            except Exception:
-                # One order that cannot be worked must not stop the others of its shard; it stays queued.
-                log.exception("order %s could not be worked", order_id)
+            with logs.of_order(order_id):
+                _work(account_id, order_id)
     return len(done)
+
+
+def _work(account_id: int, order_id: int) -> None:
+    try:
+        orders.work(account_id, order_id)
+    except OperationalError:
+        raise  # the database is away: nothing else would work either, and the sweeper comes back
+    except Exception:
+        # One order that cannot be worked must not stop the others of its shard; it stays queued.
+        log.exception("order %s could not be worked", order_id)
+    else:
+        log.info("order %s was worked", order_id)
 
 
 @shared_task

@@ -158,11 +158,12 @@ async def handle(scope: Scope, receive: Receive, send: Send) -> bool:
             "stopping": scope["stopping"].wait(),
         }
         ended = await first_of(ends)
+    extra = {"request_id": scope.get("request_id", "")}
     if "written" in ended:
-        logger.info("A reader of the stream has gone in the middle of a line.")
+        logger.info("A reader of the stream has gone in the middle of a line.", extra=extra)
     elif "overrun" in ended:
         _hub.meter.dropped += 1
-        logger.warning("A reader of the stream was dropped: it is %s batches behind.", LONGEST_QUEUE)
+        logger.warning("A reader of the stream was dropped: it is %s batches behind.", LONGEST_QUEUE, extra=extra)
     elif ended & {"stopping", "over"}:
         await send_part(send, b"", is_last=True)
     return True

@@ -12,6 +12,8 @@ from typing import Any
 
 import msgspec
 
+from backoffice.quantiles import of_sorted
+
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 
 
@@ -112,8 +114,8 @@ async def run(plan: Plan) -> Result:
     return Result(
         requests=len(latencies),
         seconds=max(loop.time() - start, plan.seconds),
-        p50_ms=latencies[len(latencies) // 2] * 1000,
-        p99_ms=latencies[int(len(latencies) * 0.99)] * 1000,
+        p50_ms=of_sorted(latencies, 0.5) * 1000,
+        p99_ms=of_sorted(latencies, 0.99) * 1000,
         failed=sum(client.failed for client in clients),
         late=sum(client.late for client in clients),
     )

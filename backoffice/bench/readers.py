@@ -17,6 +17,8 @@ from itertools import pairwise
 
 import msgspec
 
+from backoffice.quantiles import of_sorted
+
 # Of a quote's line the time of its price, and what is bid: the number of the price.
 _QUOTE = re.compile(rb'"f":"q","id":"[^"]*","t":([\d.]+),[^\n]*"bs":(\d+)')
 SILENCE_SECONDS = 20.0  # there are heartbeats besides
@@ -75,8 +77,8 @@ def run(plan: Plan) -> Result:
     return Result(
         least=min(len(set(numbers)) for numbers, _late in found),
         reordered=sum(b <= a for numbers, _late in found for a, b in pairwise(numbers)),
-        p50_ms=late_ms[len(late_ms) // 2],
-        p99_ms=late_ms[int(len(late_ms) * 0.99)],
+        p50_ms=of_sorted(late_ms, 0.5),
+        p99_ms=of_sorted(late_ms, 0.99),
         most_ms=late_ms[-1],
     )
 

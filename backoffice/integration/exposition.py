@@ -18,6 +18,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from backoffice import health
 from backoffice.integration import alarms
+from backoffice.quantiles import of_sorted
 from marketdata import metrics, ticklog
 from trading.alarms import Alarm
 from trading.choices import DecisionKind, OrderType
@@ -120,7 +121,7 @@ def _booked(now: datetime) -> Metric:
     times = sorted(took.total_seconds() for took in filled.values_list(F("final_at") - F("created_at"), flat=True))
     found = GaugeMetricFamily("order_booked_seconds", "From the click to the books, in 5 minutes.", labels=["quantile"])
     for quantile in QUANTILES if times else ():
-        found.add_metric([str(quantile)], times[min(int(len(times) * quantile), len(times) - 1)])
+        found.add_metric([str(quantile)], of_sorted(times, quantile))
     return found
 
 

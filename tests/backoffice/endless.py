@@ -1,6 +1,7 @@
 """An application with an endless response at /endless, as the price stream is one; the rest is Django's."""
 
 import asyncio
+import os
 
 from backoffice.asgi import Application, Receive, Scope, Send
 
@@ -16,4 +17,6 @@ async def endless(scope: Scope, receive: Receive, send: Send) -> bool:
     return True
 
 
-application = Application([endless], part="stream", threads=2, data_threads=1)
+application = Application(
+    [endless], part="stream", threads=2, data_threads=1, notice_seconds=float(os.environ.get("NOTICE", "0"))
+)

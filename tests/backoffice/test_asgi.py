@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from subprocess import Popen
 
+import psutil
 import pytest
 import redis
 from django.conf import settings
@@ -22,11 +23,12 @@ def port() -> int:
 
 
 @pytest.fixture
-def server(port: int, tmp_path: Path) -> Iterator[Popen[bytes]]:
+def server(port: int, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Popen[bytes]]:
+    """The parameter is how many seconds it answers on when it was told to stop."""
     argv = [sys.executable, "-m", "granian", "--interface", "asgi", "--host", LOOPBACK, "--port", str(port), "--no-ws"]
     argv += ["--workers-kill-timeout", "20", "tests.backoffice.endless:application"]
-    log = tmp_path / "server.log"
-    process = spawn(Program("server", argv, log=log, cwd=settings.BASE_DIR))
+    log, env = tmp_path / "server.log", {"NOTICE": getattr(request, "param", "0")}
+    process = spawn(Program("server", argv, log=log, cwd=settings.BASE_DIR, env=env))
     try:
         assert wait_until(lambda: b"Started worker-1" in log.read_bytes(), 60), log.read_text()
         yield process
@@ -41,9 +43,22 @@ def _get(port: int, path: str) -> http.client.HTTPResponse:
     return connection.getresponse()
 
 
+def _worker(server: Popen[bytes]) -> psutil.Process:
+    """The process that serves: the one whose application is loaded."""
+    return next(child for child in psutil.Process(server.pid).children() if "granian" in " ".join(child.cmdline()))
+
+
 @pytest.mark.usefixtures("server")
 def test_other_paths_are_answered_by_django(port: int) -> None:
     assert _get(port, "/tv/ping").read().startswith(b'{"s": "ok"')
+
+
+@pytest.mark.usefixtures("server")
+def test_every_answer_has_the_id_of_its_request(port: int) -> None:
+    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=60)
+    connection.request("GET", "/tv/ping", headers={"X-Request-ID": "of-the-proxy-1"})
+    assert connection.getresponse().getheader("x-request-id") == "of-the-proxy-1"
+    assert len(_get(port, "/nowhere").getheader("x-request-id", "")) == 32
 
 
 @pytest.mark.usefixtures("server")
@@ -58,6 +73,24 @@ def test_bytes_that_are_not_ascii_are_no_fault_of_ours(port: int, monkeypatch: p
 @pytest.mark.usefixtures("server")
 def test_event_loop_gives_signs_of_life(empty_redis: redis.Redis) -> None:
     assert wait_until(lambda: bool(empty_redis.exists("alive:stream")), 60)
+
+
+@pytest.mark.parametrize("server", ["3600"], indirect=True)
+def test_a_server_told_to_stop_says_so_first_and_answers_on_meanwhile(server: Popen[bytes], port: int) -> None:
+    assert (_get(port, "/readyz").status, _get(port, "/tv/ping").getheader("connection")) == (200, None)
+    stream = _get(port, "/endless")
+    assert stream.readline() == b"first\n"
+    worker = _worker(server)
+    worker.send_signal(signal.SIGTERM)
+    assert wait_until(lambda: _get(port, "/readyz").status == 503, 60)
+
+    last = _get(port, "/tv/ping")
+    assert (last.status, last.getheader("connection")) == (200, "close")
+    assert worker.is_running()
+
+    server.send_signal(signal.SIGTERM)  # it asks its worker once more: then there is no more waiting
+    assert stream.read() == b"last\n"
+    assert server.wait() == 0
 
 
 def test_open_stream_ends_completely_when_the_server_is_told_to_stop(server: Popen[bytes], port: int) -> None:

@@ -269,6 +269,18 @@ def test_the_drain_works_off_its_shard_only(account: Account, settings) -> None:
     assert queued(mine, others) == [False, True]
 
 
+def test_a_drain_that_takes_long_leaves_the_rest_to_another(account: Account, settings, monkeypatch) -> None:
+    """A worker that is told to stop waits for it."""
+    settings.ORDER_SHARDS = 1
+    first, second = desk.place(account, "buy", "1000"), desk.place(account, "buy", "1000")
+    nudged: list[int] = []
+    monkeypatch.setattr(tasks.drain, "delay", nudged.append)
+    monkeypatch.setattr(tasks, "BATCH", 1)
+    monkeypatch.setattr(tasks, "DRAIN_SECONDS", 0.0)
+    assert tasks.drain(0) == 1
+    assert (queued(first, second), nudged) == ([False, True], [0])
+
+
 def test_an_order_that_cannot_be_worked_does_not_stop_the_others(account: Account, settings, caplog) -> None:
     settings.ORDER_SHARDS = 1
     broken = factories.account(symbols=["GBPUSD"])

@@ -36,7 +36,7 @@ async def handle(scope: Scope, receive: Receive, send: Send) -> bool:
     try:
         body = await _lane.answer(asked, sender.digest)
     except Exception:
-        logger.exception("The poll lane met a fault; Django answers")
+        logger.exception("The poll lane met a fault; Django answers", extra={"request_id": scope.get("request_id", "")})
         return False
     if body is None or _lane.origins is None:
         return False

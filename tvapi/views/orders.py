@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from uuid import uuid4
 
 from rest_framework.request import Request
@@ -12,6 +13,8 @@ from trading.errors import OrderRejected, Reason
 from trading.models import LatencyReport
 from tvapi import forms, session_orders, wire
 from tvapi.views.base import WireView, ok, row_id
+
+logger = logging.getLogger(__name__)
 
 
 class OrdersView(WireView):
@@ -31,6 +34,7 @@ class OrdersView(WireView):
             seen_bid=values.get("currentBid"),
             seen_ask=values.get("currentAsk"),
         )
+        logger.info("order %s of account %s is accepted", order.pk, account.pk, extra={"order_id": str(order.pk)})
         return ok({"orderId": str(order.pk), "transactionId": transaction_id()})
 
 
