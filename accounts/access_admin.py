@@ -17,7 +17,7 @@ from django.utils.translation import ngettext
 from django_otp.plugins.otp_static.models import StaticDevice
 from django_otp.plugins.otp_totp.models import TOTPDevice
 
-from accounts import oauth_clients, staff, tokens
+from accounts import library_names, oauth_clients, staff, tokens
 from accounts.entitlement_models import DataSubscription, DataTariff
 from accounts.models import AccessToken, User
 from accounts.oauth_models import ClientSecret, OAuthClient, RenewalToken
@@ -26,6 +26,7 @@ from backoffice.admin import NOTHING, LogAdmin, Panel, ReadOnlyAdmin, StaffAdmin
 
 admin.site.unregister(TOTPDevice)
 admin.site.unregister(StaticDevice)
+library_names.give()
 
 
 # --- OAuth clients ----------------------------------------------------------------------------------------------------

@@ -72,6 +72,12 @@ def before_commit(account_id: int, version: int, *, using: str | None = None) ->
     connection.before_commit(_raise, (account_id, version))
 
 
+def is_rising(account_id: int) -> bool:
+    """Whether the transaction in progress has changed the account, or the terms (`TERMS`)."""
+    connection = cast("DatabaseWrapper", transaction.get_connection())
+    return any(call is _raise and argument[0] == account_id for _, call, argument in connection.run_before_commit)
+
+
 def _raise(changes: list[tuple[int, int]]) -> None:
     versions = dict(sorted(changes))  # the highest of each
     try:

@@ -88,23 +88,26 @@ STREAM_PORT = _port("STREAM_PORT", HTTP_PORT + 1)
 # Which part of the system an ASGI process is: `stream` where a balancer separates the endless responses, else `web`.
 PART = env.str("PART", default="web")
 WEB_THREADS = env.int("WEB_THREADS", default=8)  # of each ASGI process; each keeps a database connection
+DATA_THREADS = env.int("DATA_THREADS", default=3)  # besides these, for what data servers ask
+# How many answers a token may have in a second, and ten times that an address; 0: any number. Not for data servers.
+REQUESTS_A_SECOND = env.float("REQUESTS_A_SECOND", default=50.0 if not IS_LOCAL else 0.0)
 # Polled answers are kept in Redis behind a fence, and given before Django is asked. Writers raise the fence always, so
 # processes may differ in both.
 POLL_SNAPSHOTS = env.bool("POLL_SNAPSHOTS", default=True)
 POLL_LANE = env.bool("POLL_LANE", default=True)
 METRICS_TOKEN = env.str("METRICS_TOKEN", default="")  # what Prometheus sends; without it nobody reads /metrics
 # Asynchronous functions that are asked before Django, see backoffice.asgi.
-ASGI_HANDLERS = ["tvapi.lane.handle", "tvapi.streaming.handle", "tvapi.account_streams.handle"]
+ASGI_HANDLERS = ["tvapi.throttle.handle", "tvapi.lane.handle", "tvapi.streaming.handle", "tvapi.account_streams.handle"]
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["*"] if IS_LOCAL else [])
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 
 INSTALLED_APPS = [
     "modeltranslation",
     "backoffice",  # before unfold, one of whose templates it replaces
-    "unfold",
+    "unfold.apps.BasicAppConfig",  # the site is ours, see backoffice.site
     "unfold.contrib.filters",
     "import_export",
-    "django.contrib.admin.apps.SimpleAdminConfig",  # the URLs find the pages
+    "backoffice.apps.AdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",

@@ -13,7 +13,6 @@ from django.db import models
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.utils.formats import number_format
-from django.utils.html import format_html_join
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 from unfold.admin import TabularInline
@@ -23,10 +22,10 @@ from unfold.decorators import display
 from accounts.admin import AccountGroupAdmin, TradingConditionsAdmin
 from accounts.models import User
 from backoffice.admin import NOTHING, LogAdmin, Panel, ReadOnlyAdmin, StaffAdmin, link_to, list_url, number
-from trading import levels, orders, venue
-from trading.choices import DecisionKind, ParentType
+from trading import orders, venue
+from trading.choices import ParentType
+from trading.decision_admin import MarginDecisionAdmin as MarginDecisionAdmin
 from trading.errors import OrderRejected, sentence
-from trading.levels import Holding
 from trading.models import (
     BustedExecution,
     Charge,
@@ -35,7 +34,6 @@ from trading.models import (
     GroupInstrument,
     LatencyReport,
     Leverage,
-    MarginDecision,
     MarginTier,
     Order,
     OrderEvent,
@@ -45,7 +43,7 @@ from trading.models import (
     SwapTerms,
 )
 from trading.states import OrderStatus
-from trading.venues import admin as _of_venues  # noqa: F401 (Django finds an app's pages from here)
+from trading.venues.admin import order_number  # Django finds the venues' pages from here, too
 from trading.venues.models import VenueRequest
 
 SHOWN_TO_CONFIRM = 100
@@ -150,12 +148,10 @@ class OrderAdmin(LogAdmin):
         "shown_status",
         "side",
         "type",
-        "role",
         "protects",
         "qty",
         "asked_price",
-        "filled_qty",
-        AVERAGE_FILL,
+        "filled",
     )
     list_select_related = ("account", "instrument")
     list_filter = (
@@ -207,17 +203,24 @@ class OrderAdmin(LogAdmin):
 
     @admin.display(description=_("protects"))
     def protects(self, order: Order) -> str:
-        """What a bracket is there for."""
+        """What a bracket is, and what it is there for."""
         if not order.role:
             return NOTHING
         if order.parent_type == ParentType.POSITION:
-            return _("Position %(id)s") % {"id": order.closes_id}
-        return _("Order %(id)s") % {"id": order.parent_id}
+            parent = _("Position %(id)s") % {"id": order.closes_id}
+        else:
+            parent = _("Order %(id)s") % {"id": order.parent_id}
+        return f"{order.get_role_display()}: {parent}"
 
     @admin.display(description=_("price"))
     def asked_price(self, order: Order) -> str:
         """What the order waits for; a market order does not."""
         return LIMIT(order) if order.limit_price is not None else STOP(order)
+
+    @admin.display(description=_("filled"))
+    def filled(self, order: Order) -> str:
+        """How much, and at which price on the average."""
+        return f"{number(order.filled_qty)} @ {AVERAGE_FILL(order)}" if order.filled_qty else "0"
 
     @admin.display(description=_("reason"))
     def reason_text(self, order: Order) -> str:
@@ -294,7 +297,7 @@ class OrderAdmin(LogAdmin):
 
 @admin.register(OrderEvent)
 class OrderEventAdmin(LogAdmin):
-    list_display = ("id", "at", "order_id", "kind", "status", "by", *EVENT_PRICES, event_details)
+    list_display = ("id", "at", order_number, "kind", "status", "by", *EVENT_PRICES, event_details)
     list_select_related = ("by", "order__instrument")
     list_filter = ("kind",)
     fields = (("order", "at"), ("kind", "status", "by"), (*EVENT_PRICES, "book"), event_details)
@@ -316,7 +319,7 @@ class ExecutionAdmin(LogAdmin):
         FILL_PRICE,
         "commission",
         "commission_currency",
-        "order_id",
+        order_number,
     )
     list_select_related = ("account", "instrument", "commission_currency")
     list_filter = ("side", ("account", AutocompleteSelectFilter), ("instrument", AutocompleteSelectFilter))
@@ -428,65 +431,6 @@ class LatencyReportAdmin(LogAdmin):
 
 
 # --- margin and charges -----------------------------------------------------------------------------------------------
-
-DECISION_COLOURS = {
-    DecisionKind.CALL: "warning",
-    DecisionKind.CANCEL_ORDERS: "danger",
-    DecisionKind.CLOSE: "danger",
-    DecisionKind.RESTORED: "success",
-    DecisionKind.PROTECTED: "info",
-}
-
-
-@admin.register(MarginDecision)
-class MarginDecisionAdmin(LogAdmin):
-    """Margin calls and stop-outs, each with the prices and rates it was made of."""
-
-    list_display = ("id", "at", "account", "shown_kind", "level", "equity", "margin", "position", "order_id")
-    list_select_related = ("account", "position__instrument")
-    list_filter = ("kind", ("account", AutocompleteSelectFilter))
-    fields = (
-        ("account", "at", "kind"),
-        ("level", "equity", "margin"),
-        ("position", "order"),
-        ("balance", "limits"),
-        "holdings",
-    )
-    readonly_fields = ("balance", "limits", "holdings")
-    search_lookup = "account__number"
-    search_help_text = _("Number of a decision or of an account")
-    empty_text = _("No account has come near its margin yet.")
-
-    @display(description=_("decision"), ordering="kind", label=DECISION_COLOURS)
-    def shown_kind(self, decision: MarginDecision) -> tuple[str, str]:
-        return decision.kind, decision.get_kind_display()
-
-    @admin.display(description=_("balance"))
-    def balance(self, decision: MarginDecision) -> str:
-        return number(levels.load(decision.inputs).balance)
-
-    @admin.display(description=_("margin call and stop-out at"))
-    def limits(self, decision: MarginDecision) -> str:
-        inputs = levels.load(decision.inputs)
-        return f"{number(inputs.call_level)} %, {number(inputs.stop_out_level)} %"
-
-    @admin.display(description=_("positions as they were seen"))
-    def holdings(self, decision: MarginDecision) -> str:
-        inputs = levels.load(decision.inputs)
-        lines = [(holding_text(each, inputs.decimals),) for each in inputs.holdings]
-        return format_html_join("", "<div>{}</div>", lines) or NOTHING
-
-
-def holding_text(holding: Holding, decimals: int) -> str:
-    return _("%(position)s: %(qty)s %(symbol)s from %(entry)s, now %(price)s × %(rate)s: P/L %(profit)s") % {
-        "position": holding.position,
-        "qty": number(holding.sign * holding.qty),
-        "symbol": holding.symbol,
-        "entry": number(holding.entry),
-        "price": number(holding.price),
-        "rate": number(round(holding.rate, 8)),
-        "profit": number(levels.profit(holding, decimals)),
-    }
 
 
 @admin.register(Leverage)

@@ -261,7 +261,20 @@ class Order(models.Model):
             models.Index(fields=["account", "-id"]),
             models.Index(fields=["account", "final_at"]),
             models.Index(fields=["id"], condition=Q(queued=True), name="orders_queued"),
-            models.Index(fields=["instrument"], condition=Q(status="working"), name="orders_working"),
+            # Lists of what is rare among millions, which would be read from the newest to the oldest for it.
+            models.Index(fields=["status", "-id"], name="orders_by_status"),
+            models.Index(fields=["role", "-id"], condition=~Q(role=""), name="orders_by_role"),
+            models.Index(
+                fields=["type", "-id"],
+                condition=~Q(type__in=[OrderType.MARKET, OrderType.LIMIT]),
+                name="orders_by_rare_type",
+            ),
+            models.Index(  # with what says how near an order is to the market, so that its row is not looked for
+                fields=["instrument"],
+                include=["id", "side", "stop_price", "limit_price", "triggered_at"],
+                condition=Q(status="working"),
+                name="orders_working",
+            ),
             BrinIndex(fields=["created_at"], name="orders_by_time"),  # rows lie in this order: it costs next to nothing
         ]
         triggers = [

@@ -3,59 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 from django.contrib import admin
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 from unfold.contrib.filters.admin import AutocompleteSelectFilter
-from unfold.decorators import display
 
-from backoffice.admin import LogAdmin, Panel
+from backoffice.admin import Panel
 from backoffice.dealing.pages.busts import bust_new
+from backoffice.four_eyes import RequestAdmin
 from trading.admin import FILL_PRICE
-from trading.choices import BustState
 from trading.models import Bust, Execution
 
 
 @admin.register(Bust)
-class BustAdmin(LogAdmin):
-    """Who asks and who decides are two: the page of a request offers each of them what he may do."""
-
+class BustAdmin(RequestAdmin):
+    ask_permission = "trading.request_bust"
+    ask_view = staticmethod(bust_new)
     list_display = ("id", "requested_at", "instrument", "fill_count", "price", "maker", "checker", "shown_state")
     list_select_related = ("instrument", "maker", "checker")
     list_filter = ("state", ("instrument", AutocompleteSelectFilter))
     fields = (
-        ("instrument", "price", "shown_state"),
+        ("instrument", "price", "state"),
         "reason",
         ("maker", "requested_at"),
         ("checker", "decided_at"),
         "decision",
     )
-    readonly_fields = ("shown_state",)
     search_lookup = "instrument__symbol"
     search_help_text = _("Symbol, or the number of a request")
     empty_text = _("No fill was ever taken back. Bad fills are chosen on their own pages, or by an interval here.")
     change_form_outer_before_template = "dealing/bust_actions.html"
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return request.user.has_perm("trading.request_bust")
-
-    def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
-        return bust_new(request)
-
-    @display(
-        description=_("state"),
-        ordering="state",
-        label={
-            BustState.REQUESTED: "warning",
-            BustState.APPROVED: "success",
-            BustState.REJECTED: "danger",
-            BustState.CANCELLED: "",
-        },
-    )
-    def shown_state(self, bust: Bust) -> tuple[str, str]:
-        return bust.state, bust.get_state_display()
 
     @admin.display(description=_("fills"))
     def fill_count(self, bust: Bust) -> int:

@@ -91,3 +91,8 @@ def converted(amount: Decimal | None, source: str, target: Currency, prices: Pri
         return target.round_cash(prices.convert(amount, source, target.code))
     except OrderRejected:
         return None
+
+
+def unjoined(codes: Iterable[str], target: Currency, prices: Prices) -> list[str]:
+    """Those of the currencies that nothing quoted converts into the other."""
+    return [code for code in sorted(set(codes)) if converted(Decimal(1), code, target, prices) is None]

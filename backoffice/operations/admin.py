@@ -8,16 +8,15 @@ from typing import Any
 
 from django.contrib import admin
 from django.db import models
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.translation import gettext_lazy as _
 from unfold.contrib.filters.admin import AutocompleteSelectFilter
-from unfold.decorators import display
 
 from accounts.choices import LedgerKind
 from backoffice.admin import NOTHING, LogAdmin, StaffAdmin, number
-from backoffice.operations.choices import RequestState
+from backoffice.four_eyes import RequestAdmin
 from backoffice.operations.models import CashLimit, CashRequest, ClientDocument, DayEnd, Job
 from backoffice.operations.pages.cash import cash_new
 
@@ -36,9 +35,9 @@ class WaitingFilter(admin.SimpleListFilter):
 
 
 @admin.register(CashRequest)
-class CashRequestAdmin(LogAdmin):
-    """Who asks and who decides are two: the page of a request offers each of them what he may do."""
-
+class CashRequestAdmin(RequestAdmin):
+    ask_permission = "operations.request_cashrequest"
+    ask_view = staticmethod(cash_new)
     list_display = (
         "id",
         "requested_at",
@@ -54,7 +53,7 @@ class CashRequestAdmin(LogAdmin):
     list_select_related = ("account", "to_account", "currency", "maker", "checker")
     list_filter = (WaitingFilter, "state", "kind", ("account", AutocompleteSelectFilter))
     fields = (
-        ("kind", "shown_state"),
+        ("kind", "state"),
         ("account", "to_account"),
         ("amount", "currency"),
         "reason",
@@ -64,30 +63,11 @@ class CashRequestAdmin(LogAdmin):
         "decision",
         "transfer",
     )
-    readonly_fields = ("shown_state", "paper")
+    readonly_fields = ("paper",)
     search_lookup = "account__number"
     search_help_text = _("Number of an account, or of a request")
     empty_text = _("Nobody has asked for cash yet.")
     change_form_outer_before_template = "operations/cash_actions.html"
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return request.user.has_perm("operations.request_cashrequest")
-
-    def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
-        return cash_new(request)
-
-    @display(
-        description=_("state"),
-        ordering="state",
-        label={
-            RequestState.REQUESTED: "warning",
-            RequestState.APPROVED: "success",
-            RequestState.REJECTED: "danger",
-            RequestState.CANCELLED: "",
-        },
-    )
-    def shown_state(self, asked: CashRequest) -> tuple[str, str]:
-        return asked.state, asked.get_state_display()
 
     @admin.display(description=_("attachment"))
     def paper(self, asked: CashRequest) -> str:

@@ -174,7 +174,7 @@ def _insert(template: models.Model, varying: Mapping[str, str], begin: int, end:
         cursor.execute(_UNCHECKED)
         cursor.execute(
             f'INSERT INTO "{template._meta.db_table}" ({", ".join(columns)})'  # noqa: S608 (names of our own models)
-            f" SELECT {', '.join(expressions)} FROM generate_series(%s, %s) AS n",
+            f" SELECT {', '.join(expressions)} FROM generate_series(%s::bigint, %s::bigint) AS n",
             [*constants, begin, end - 1],
         )
 

@@ -10,9 +10,8 @@ from django.contrib import admin
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Group, Permission
 from django.core.management import call_command
-from django.db import connection, models
+from django.db import models
 from django.test import Client as Browser
-from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
@@ -260,35 +259,6 @@ def test_the_order_page_tells_its_story(business: Account) -> None:
     ]
     assert [row[4] for row in events] == ["1.10000"] * 3  # the bid seen, in the decimals of the instrument
     assert [str(cell) for cell in executions[0][2:5]] == ["Buy", "10,000", "1.10010"]
-
-
-@pytest.mark.proof
-def test_lists_ask_the_database_as_often_for_many_rows_as_for_few(business: Account) -> None:
-    visitor = superuser()
-
-    def queries() -> dict[str, int]:
-        asked = {}
-        for model in MODELS:
-            with CaptureQueriesContext(connection) as captured:
-                visitor.get(url(model))
-            asked[model._meta.label] = len(captured)
-        return asked
-
-    def grow(numbers: range) -> None:
-        for number in numbers:
-            factories.token(factories.user())
-            factories.mapping(f"ADM{number}", f"DEMO:{number}")
-            factories.group(name=f"Group {number}", symbols=[f"ADM{number}"])
-            other = factories.account(number=f"ADM-1{number}", of_group=business.group)
-            factories.quote("EURUSD", "1.10000", "1.10010")  # again: it must be fresh to trade on
-            desk.fill(business, "sell", "1000")
-            desk.fill(other, "buy", "2000")
-
-    grow(range(2))
-    queries()  # content types are read once a process
-    before = queries()
-    grow(range(2, 20))
-    assert queries() == before
 
 
 @pytest.mark.parametrize(("term", "count"), [("ADM-1", 3), ("adm-1", 0), ("NOBODY", 0), ("999999999999999999999", 0)])

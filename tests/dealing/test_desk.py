@@ -18,7 +18,7 @@ from tests.backoffice.test_admin import browser, staff, url
 from tests.trading import desk
 from trading import liquidation, orders
 from trading.errors import OrderRejected, Reason
-from trading.models import Order, Position
+from trading.models import MarginDecision, Order, Position
 from trading.states import OrderStatus
 from trading.venues.models import FixSession, VenueRoute
 
@@ -72,6 +72,15 @@ def test_exposure_is_summed_by_instrument_and_by_currency(account: Account) -> N
     ]
 
 
+def test_exposure_says_what_nothing_converts(account: Account) -> None:
+    factories.currency("CHF")
+    desk.fill(account, "buy", "1000")
+    address = reverse("page:desk_exposure")
+    words = "No instrument joins EUR to CHF: what is in EUR is not converted."
+    assert words in dealer().get(address, {"currency": "CHF"}).content.decode()
+    assert "No instrument joins" not in dealer().get(address, {"currency": "USD"}).content.decode()
+
+
 def test_the_desk_is_empty_without_trades(account: Account) -> None:
     for page, words in (
         ("desk_exposure", "Nobody holds a position."),
@@ -103,6 +112,18 @@ def test_margin_calls_and_stop_outs_show_what_was_seen(account: Account) -> None
     [row] = tables("desk_margin")["latest stop-outs"]
     assert row[1:4] == ["DESK-1", "Stop-out: position closed", "40.45 %"]
     assert "100,000 EURUSD from 1.1001, now 1.079" in row[6]
+
+
+def test_a_stop_out_is_recomputed_by_hand_from_its_page(account: Account) -> None:
+    account.balances.update(total=D(3000))
+    desk.fill(account, "buy", "100000")
+    desk.market(account, "1.07900", "1.07910")
+    liquidation.review(account.pk)
+    decision = MarginDecision.objects.latest("pk")
+    page = dealer().get(reverse("admin:trading_margindecision_change", args=[decision.pk])).content.decode()
+    assert "To be kept: 2,200.2, what it holds" in page
+    assert "3,000 - 2,110 = 890" in page
+    assert "890 / 2,200.2 = 40.4509 %" in page
 
 
 def test_prices_that_are_old_come_first(account: Account) -> None:

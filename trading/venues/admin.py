@@ -202,7 +202,11 @@ class VenueRouteAdmin(StaffAdmin):
         form = WhereForm(request.GET or None)
         verdicts: list[routing.Verdict] = []
         if form.is_valid():
-            verdicts = list(routing.explain(*(form.cleaned_data[name] for name in ("group", "instrument", "qty"))))
+            verdicts = list(
+                routing.explain(
+                    routing.in_order(), *(form.cleaned_data[name] for name in ("group", "instrument", "qty"))
+                )
+            )
         context = {
             **self.admin_site.each_context(request),
             "opts": self.opts,
@@ -215,9 +219,15 @@ class VenueRouteAdmin(StaffAdmin):
         return TemplateResponse(request, "trading/explain_route.html", context)
 
 
+@admin.display(description=_("order"))
+def order_number(row: Any) -> int | None:
+    """The number of the order that something belongs to, which is not read for it."""
+    return row.order_id
+
+
 @admin.register(VenueRequest)
 class VenueRequestAdmin(LogAdmin):
-    list_display = ("id", "created_at", "session", "order_id", "kind", "cl_ord_id", "qty", "shown_state", "text")
+    list_display = ("id", "created_at", "session", order_number, "kind", "cl_ord_id", "qty", "shown_state", "text")
     list_select_related = ("session",)
     list_filter = ("state", "kind", "session")
     fields = (

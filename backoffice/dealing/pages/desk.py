@@ -28,8 +28,8 @@ from marketdata import metrics
 from marketdata.models import BadQuotes, FeedSource
 from trading import exposure as margin_exposure
 from trading import levels, valuation
-from trading.admin import holding_text
 from trading.choices import DecisionKind
+from trading.decision_admin import holding_text
 from trading.models import MarginDecision, Position
 from trading.prices import Prices
 
@@ -80,9 +80,15 @@ def _exposure(request: HttpRequest, form: CurrencyForm) -> dict[str, Any]:
     lines = exposure.by_instrument()
     prices = Prices([line.instrument.symbol for line in lines])
     legs = exposure.by_currency(lines, prices)
+    sentences = [_("What all clients hold together; the house stands on the other side, unless a venue does.")]
+    sentences += [
+        _("No instrument joins %(source)s to %(target)s: what is in %(source)s is not converted.")
+        % {"source": code, "target": currency}
+        for code in exposure.unjoined([*legs, *(line.instrument.quote_currency for line in lines)], currency, prices)
+    ]
     return {
         "form": form,
-        "sentences": [_("What all clients hold together; the house stands on the other side, unless a venue does.")],
+        "sentences": sentences,
         "tables": [_instruments(request, lines, prices, currency), _currencies(legs, prices, currency)],
     }
 
@@ -190,7 +196,7 @@ def _margin_calls(request: HttpRequest) -> Table:
 def _warned_row(request: HttpRequest, account: Account, prices: Prices) -> list[object]:
     positions = valuation.open_positions(account)
     portfolio = valuation.portfolio(account, positions)
-    kept = margin_exposure.upkeeps(account.group.conditions_at(), positions)
+    kept = margin_exposure.upkeeps(account, account.conditions_at(), positions)
     figures = margin_exposure.shown(portfolio, kept, account.currency, prices)
     free = valuation.appraise(portfolio, account.currency, prices).free
     return [
