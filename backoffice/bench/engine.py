@@ -35,11 +35,11 @@ def compare(rounds: int) -> tuple[float, float]:
     return statistics.median(heaps), statistics.median(statements)
 
 
-def _orders() -> list[tuple[int, int, Side, Decimal]]:
+def _orders(count: int = ORDERS) -> list[tuple[int, int, Side, Decimal]]:
     """Number, symbol, side and limit: most far from the market, as working orders are."""
     random = Random(1)
     made = []
-    for number in range(ORDERS):
+    for number in range(count):
         side = random.choice((Side.BUY, Side.SELL))
         distance = Decimal(round(random.uniform(0.2, 20), 2))
         made.append((number, number % SYMBOLS, side, Decimal(MIDDLE) - side.sign * distance))
@@ -56,7 +56,12 @@ def _quotes(seed: int, ticks: int) -> list[Quote]:
     return quotes
 
 
-def _watch() -> Watch:
+def tick_rate(orders: int, seed: int) -> float:
+    """Ticks a second of heaps that hold so many orders."""
+    return _by_heaps(_watch(orders), seed)
+
+
+def _watch(orders: int = ORDERS) -> Watch:
     watch, now = Watch(), datetime(2020, 1, 1, tzinfo=UTC)
     instruments = [Instrument(symbol=f"S{number}") for number in range(SYMBOLS)]
     watch.replace(
@@ -70,7 +75,7 @@ def _watch() -> Watch:
             queued=False,
             updated_at=now,
         )
-        for number, symbol, side, price in _orders()
+        for number, symbol, side, price in _orders(orders)
     )
     return watch
 

@@ -21,7 +21,7 @@ from django.core.management import call_command
 from django.db import connection
 
 from backoffice import embedded
-from backoffice.bench import cases, world
+from backoffice.bench import cases, growth, world
 from backoffice.bench.cases import Row
 from backoffice.bench.fills import PGBENCH
 
@@ -70,6 +70,18 @@ def run(only: Sequence[str], rounds: int, *, page: bool) -> list[Row]:
         if page:
             PAGE.write_text(_page(PAGE.read_text(), row, rounds))
     return rows
+
+
+def grow(shrink: int) -> None:
+    """Measure how cost grows, print it, and draw it. Pictures of shrunk sizes stay out of the documentation."""
+    with contextlib.redirect_stdout(sys.stderr):
+        call_command("migrate", verbosity=0)
+        made = world.make(1)
+    directory = growth.IMAGES if shrink == 1 else Path(tempfile.mkdtemp(prefix="growth-"))
+    for found in growth.measure(made, shrink):
+        pairs = ", ".join(f"{size:,}: {cost:.3g}" for size, cost in zip(found.sizes, found.costs, strict=True))
+        sys.stdout.write(f"{found.title}, {found.unit}: {pairs} ({growth.draw(found, directory)})\n")
+        sys.stdout.flush()
 
 
 def as_json(rows: Sequence[Row]) -> str:

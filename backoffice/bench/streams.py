@@ -19,16 +19,16 @@ _READERS = (sys.executable, "-m", "backoffice.bench.readers")
 STEP_SECONDS = 0.01  # prices come in small batches, as from a feed
 
 
-def measure(made: World, seconds: float) -> tuple[Result, int, float]:
+def measure(made: World, seconds: float, readers: int = READERS) -> tuple[Result, int, float]:
     """What the readers of one process got, how many prices there were, and how many a second."""
     ticks = round(TICKS_A_SECOND * seconds)
     with servers.web(PART="stream") as web:
-        plan = Plan(web.port, world.data_token(), READERS, ticks)
-        with servers.start_load(plan, _READERS) as readers:
-            assert readers.stdout is not None
-            readers.stdout.readline()
+        plan = Plan(web.port, world.data_token(), readers, ticks)
+        with servers.start_load(plan, _READERS) as process:
+            assert process.stdout is not None
+            process.stdout.readline()
             took = _tick(made.symbols, ticks)
-            return msgspec.json.decode(readers.stdout.read(), type=Result), ticks, ticks / took
+            return msgspec.json.decode(process.stdout.read(), type=Result), ticks, ticks / took
 
 
 def _tick(symbols: list[str], ticks: int) -> float:

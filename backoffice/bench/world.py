@@ -97,7 +97,8 @@ def _traders(group: AccountGroup, currency: Currency, prefix: str, users: int) -
 
 def data_token() -> str:
     """That of a data server."""
-    return _tokens([User.objects.create(username="bench-data", password="!", is_data_client=True)])[0]  # noqa: S106
+    login = User.objects.create(username=f"bench-data-{User.objects.count()}", password="!", is_data_client=True)  # noqa: S106
+    return _tokens([login])[0]
 
 
 def _tokens(logins: list[User]) -> list[str]:

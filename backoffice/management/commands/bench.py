@@ -21,9 +21,15 @@ class Command(BaseCommand):
         parser.add_argument("--json", type=Path, help="a file for the figures")
         parser.add_argument("--page", action="store_true", help=f"put the rows into the table of {runs.PAGE}")
 
+        parser.add_argument("--growth", action="store_true", help="instead: how cost grows, drawn into docs/images")
+        parser.add_argument("--shrink", type=int, default=1, metavar="N", help="divide the sizes of --growth by N")
+
     def handle(self, *args: Any, **options: Any) -> None:
         if runs.INSIDE not in os.environ:
             sys.exit(runs.on_servers_of_its_own([sys.executable, *sys.argv]))
+        if options["growth"]:
+            runs.grow(max(1, options["shrink"]))
+            return
         rows = runs.run(options["only"], options["rounds"], page=options["page"])
         if options["json"]:
             options["json"].write_text(runs.as_json(rows))
