@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import re
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any, cast
@@ -22,12 +23,16 @@ import redis
 from django.conf import settings
 from django.db import OperationalError, transaction
 
+from backoffice import redis_pools
+
 if TYPE_CHECKING:
     from backoffice.postgres.base import DatabaseWrapper
 
 TERMS = 0  # takes the place of an account's id
 KEPT_SECONDS = 3600  # longer than any transaction: a fence must not be forgotten while its writer has yet to commit
 TIMEOUT_SECONDS = 2.0  # a writer who waits holds the account
+PROOF_SECONDS = 1.0  # how long a server that has taken a write counts as the master
+PROOF = ("SET", "polled:proof", 1, "EX", 60)
 LOGIN_ENDED_SECONDS = 10  # longer than anybody remembers a token
 
 logger = logging.getLogger(__name__)
@@ -41,6 +46,7 @@ for i = 1, #KEYS do
 end
 """
 _epochs: WeakKeyDictionary[redis.Connection, str] = WeakKeyDictionary()
+_proven: WeakKeyDictionary[redis.Connection, float] = WeakKeyDictionary()  # monotonic seconds
 
 
 class FenceUnreachable(OperationalError):
@@ -66,6 +72,12 @@ def before_commit(account_id: int, version: int, *, using: str | None = None) ->
     connection.before_commit(_raise, (account_id, version))
 
 
+def is_rising(account_id: int) -> bool:
+    """Whether the transaction in progress has changed the account, or the terms (`TERMS`)."""
+    connection = cast("DatabaseWrapper", transaction.get_connection())
+    return any(call is _raise and argument[0] == account_id for _, call, argument in connection.run_before_commit)
+
+
 def _raise(changes: list[tuple[int, int]]) -> None:
     versions = dict(sorted(changes))  # the highest of each
     try:
@@ -77,9 +89,25 @@ def _raise(changes: list[tuple[int, int]]) -> None:
 def ask(script: str, account_ids: Iterable[int], arguments: Sequence[str | bytes | int]) -> Any:
     """Run a script on the keys of these accounts. Raises `redis.RedisError`."""
     with _connection() as connection:
+        if settings.REDIS_SENTINELS:
+            _prove_master(connection)
         keys = [key(account_id, _epochs[connection]) for account_id in account_ids]
         connection.send_command("EVAL", script, len(keys), *keys, *arguments)
         return connection.read_response()
+
+
+def _prove_master(connection: redis.Connection) -> None:
+    """Raise `redis.RedisError` unless the server has taken a write within the last second.
+
+    A master that is cut off from its replicas (`min-replicas-to-write`) takes none, long before another one takes its
+    place and is told of changes that this one never hears of.
+    """
+    now = time.monotonic()
+    if now - _proven.get(connection, -PROOF_SECONDS) < PROOF_SECONDS:
+        return
+    connection.send_command(*PROOF)
+    connection.read_response()
+    _proven[connection] = now
 
 
 def login_key(digest: str) -> str:
@@ -112,8 +140,7 @@ def _connection() -> Iterator[redis.Connection]:
 
 @cache
 def _pool() -> redis.ConnectionPool:
-    return redis.ConnectionPool.from_url(
-        settings.REDIS_URL,
+    return redis_pools.pool(
         redis_connect_func=_greet,
         socket_timeout=TIMEOUT_SECONDS,
         socket_connect_timeout=TIMEOUT_SECONDS,
@@ -125,6 +152,7 @@ def _pool() -> redis.ConnectionPool:
 def _greet(connection: redis.Connection) -> None:
     """Learn the epoch with each new connection: it ends when its server does."""
     connection.on_connect()
+    _proven.pop(connection, None)
     connection.send_command("INFO", "server")
     answer = connection.read_response()
     _epochs[connection] = epoch_in(answer.decode() if isinstance(answer, bytes) else str(answer))

@@ -16,7 +16,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 # Models of this app, in modules of their own.
-from accounts import dossier_models, entitlement_models, fence, oauth_models  # noqa: F401
+from accounts import dossier_models, entitlement_models, fence, known, oauth_models  # noqa: F401
 from accounts.choices import (
     AccountState,
     AccountType,
@@ -419,16 +419,25 @@ class AccountQuerySet(models.QuerySet["Account"]):
             return self.none()
         return self.filter(client__user=user).exclude(state=AccountState.CLOSED)
 
+    def with_terms(self) -> AccountQuerySet:
+        """Each with the version of the terms, so that what is known at it need not be read."""
+        version = models.Subquery(Terms.objects.values("version")[:1])
+        return self.annotate(terms=version)
+
     def changing(self, pk: int) -> Account:
         """Lock the account for a change and raise its version, in one statement; its fence follows before the commit.
 
         Every writer takes accounts first (by id), then orders, then positions; so none can deadlock. Raises
         `Account.DoesNotExist`. Needs a transaction.
         """
-        table, columns = self.model._meta.db_table, columns_of(self.model)
-        rows = self.raw(f"UPDATE {table} SET version = version + 1 WHERE id = %s RETURNING {columns}", [pk])  # noqa: S608
+        rows = self.raw(
+            f"UPDATE {self.model._meta.db_table} SET version = version + 1 WHERE id = %s"  # noqa: S608
+            f" RETURNING {columns_of(self.model)}, (SELECT version FROM {Terms._meta.db_table}) AS terms",
+            [pk],
+        )
         for account in rows:
             fence.before_commit(account.pk, account.version, using=self.db)
+            account.know()
             return account
         raise self.model.DoesNotExist
 
@@ -453,6 +462,9 @@ class Account(models.Model):
 
     objects = AccountQuerySet.as_manager()
 
+    # The version of the terms, where it was read together with the account: what is known at it is not read again.
+    terms: int | None = None
+
     class Meta:
         verbose_name = _("account")
         verbose_name_plural = _("accounts")
@@ -467,6 +479,30 @@ class Account(models.Model):
     @property
     def profile(self) -> Profile:
         return Profile(self.group.profile)
+
+    def know(self) -> None:
+        """Take the group and the currency from what is known at the version of the terms, where that is."""
+        if not known.is_sure(self):
+            return
+        self.group = known.of(self, "group", self.group_id, read=lambda: AccountGroup.objects.get(pk=self.group_id))
+        self.currency = self.unit(self.currency_id)
+
+    def unit(self, code: str) -> Currency:
+        """A currency, to round amounts with. Raises `Currency.DoesNotExist`."""
+        return known.of(self, "currency", code, read=lambda: Currency.objects.get(pk=code))
+
+    def conditions_at(self, at: datetime | None = None) -> TradingConditions:
+        """As `AccountGroup.conditions_at`, from all versions, which are known."""
+        moment = at or timezone.now()
+        for version in self.all_conditions():
+            if version.effective_from <= moment:
+                return version
+        raise TradingConditions.DoesNotExist
+
+    def all_conditions(self) -> list[TradingConditions]:
+        """Every approved version of its group's, the last first; those that are yet to come too."""
+        approved = TradingConditions.objects.approved().filter(group=self.group_id).order_by("-effective_from")
+        return known.of(self, "conditions", self.group_id, read=lambda: list(approved))
 
     @property
     def trading_state(self) -> AccountState:

@@ -7,10 +7,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
-from django.db.models import QuerySet, Sum
+from django.db import connection
+from django.db.models import Max, QuerySet, Sum
 
 from accounts.choices import LedgerKind, TransferKind
 from accounts.models import Account, Posting
+
+ACCOUNTS_KEPT = 20_000
+
+_sums: dict[int, tuple[int, dict[TransferKind, Decimal]]] = {}  # by account: up to which posting, and what it came to
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +54,23 @@ def of(account: Account, since: datetime, until: datetime, currency: str | None 
 
 
 def totals(account: Account) -> dict[TransferKind, Decimal]:
-    """All that movements of each kind ever came to, in the account's currency."""
-    rows = _postings(account, account.currency_id).values("transfer__kind").annotate(total=Sum("amount"))
-    return {TransferKind(row["transfer__kind"]): -row["total"] for row in rows.order_by()}
+    """All that movements of each kind ever came to, in the account's currency.
+
+    A process adds what came since its last look. No posting is ever changed, and those of one account are committed in
+    the order of their numbers, since whoever writes them has its lock. What is not committed yet is not kept.
+    """
+    is_kept = not connection.in_atomic_block
+    last, sums = _sums.get(account.pk, (0, {})) if is_kept else (0, {})
+    new = _postings(account, account.currency_id).filter(pk__gt=last).values("transfer__kind").order_by()
+    for row in new.annotate(total=Sum("amount"), last=Max("pk")):
+        kind = TransferKind(row["transfer__kind"])
+        sums = {**sums, kind: sums.get(kind, Decimal(0)) - row["total"]}
+        last = max(last, row["last"])
+    if is_kept:
+        while len(_sums) >= ACCOUNTS_KEPT:
+            _sums.pop(next(iter(_sums)), None)
+        _sums[account.pk] = last, sums
+    return sums
 
 
 def _postings(account: Account, currency: str) -> QuerySet[Posting]:

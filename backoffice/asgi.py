@@ -21,7 +21,7 @@ from django.utils.module_loading import import_string
 
 from backoffice import health
 from backoffice.wsgi import application as django_application
-from tvapi import usage
+from tvapi import throttle, usage
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -41,10 +41,12 @@ class Application:
     that the server can leave at once and every client sees a complete response.
     """
 
-    def __init__(self, handlers: Sequence[Handler], *, part: str, threads: int) -> None:
+    def __init__(self, handlers: Sequence[Handler], *, part: str, threads: int, data_threads: int) -> None:
         self._handlers = handlers
         self._part = part
         self._django = WSGIMiddleware(cast(WSGIApp, django_application), workers=threads)
+        # Threads of their own for data servers, whom a flood of other requests must not keep waiting (ENV-5).
+        self._django_for_data = WSGIMiddleware(cast(WSGIApp, django_application), workers=data_threads)
         self._stopping = asyncio.Event()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -61,7 +63,8 @@ class Application:
         async def received() -> MutableMapping[str, Any]:
             return await receive()  # the server's own gives a future, where a2wsgi takes coroutines only
 
-        await self._django(_ascii_query(scope), received, send)  # type: ignore[arg-type]
+        django = self._django_for_data if throttle.is_of_data_server(scope) else self._django
+        await django(_ascii_query(scope), received, send)  # type: ignore[arg-type]
 
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
@@ -106,5 +109,8 @@ def _ascii_query(scope: Scope) -> Scope:
 
 
 application = Application(
-    [import_string(path) for path in settings.ASGI_HANDLERS], part=settings.PART, threads=settings.WEB_THREADS
+    [import_string(path) for path in settings.ASGI_HANDLERS],
+    part=settings.PART,
+    threads=settings.WEB_THREADS,
+    data_threads=settings.DATA_THREADS,
 )

@@ -42,10 +42,11 @@ def _unreachable() -> str | None:
     from django.conf import settings
 
     database: dict[str, Any] = settings.DATABASES["default"]
-    address = urlsplit(settings.REDIS_URL)
+    told = "REDIS_SENTINELS" if settings.REDIS_SENTINELS else "REDIS_URL"
+    address = urlsplit(f"redis://{settings.REDIS_SENTINELS[0]}" if settings.REDIS_SENTINELS else settings.REDIS_URL)
     for name, variable, host, port in (
         ("Postgres", "DATABASE_URL", database["HOST"], database["PORT"] or 5432),
-        ("Redis", "REDIS_URL", address.hostname, address.port or 6379),
+        ("Redis", told, address.hostname, address.port or 6379),
     ):
         if _takes_connections(host, port):
             continue

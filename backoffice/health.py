@@ -1,4 +1,4 @@
-"""Who is alive. Every part writes a key that expires; whoever asks looks at the keys. Imports nothing of ours."""
+"""Who is alive. Every part writes a key that expires; whoever asks looks at the keys. Knows no app."""
 
 import functools
 import logging
@@ -6,10 +6,11 @@ import time
 from collections.abc import Callable, Sequence
 
 import redis
-from django.conf import settings
 from django.db import DatabaseError, connection
 from redis.backoff import NoBackoff
 from redis.retry import Retry
+
+from backoffice import redis_pools
 
 BEAT_SECONDS = 1
 EXPIRY_SECONDS = 15
@@ -24,7 +25,7 @@ _optional: dict[str, Callable[[], bool]] = {}  # part: whether it is wanted at t
 def _redis() -> redis.Redis:
     """The connection of the health checks: short patience, because a silent Redis is an answer too."""
     once = Retry(NoBackoff(), retries=0)
-    return redis.Redis.from_url(settings.REDIS_URL, socket_connect_timeout=2, socket_timeout=2, retry=once)
+    return redis_pools.client(socket_connect_timeout=2, socket_timeout=2, retry=once)
 
 
 def beat(part: str) -> None:

@@ -25,6 +25,7 @@ from django.utils.module_loading import autodiscover_modules
 from django.utils.translation import gettext as _
 
 from accounts import staff
+from backoffice import replica
 
 LIVE_SECONDS = 5
 
@@ -65,10 +66,12 @@ def page(
     section: str = "",
     icon: str = "article",
     moves_money: bool = False,
+    may_lag: bool = False,
 ) -> Callable[[View], View]:
     """Register a view under /admin/; its name is the function's. Without the permission the answer is 403.
 
-    One that `moves_money` opens for whoever showed his password lately, and asks others for it.
+    One that `moves_money` opens for whoever showed his password lately, and asks others for it. One that `may_lag` only
+    reports, and may read a replica.
     """
 
     def register(view: View) -> View:
@@ -81,8 +84,9 @@ def page(
             return view(request, *args, **kwargs)
 
         name = view.__name__
-        registry[name] = Page(route, name, title, permission, section, icon, moves_money, checked)
-        return checked
+        shown = replica.may_lag(checked) if may_lag else checked
+        registry[name] = Page(route, name, title, permission, section, icon, moves_money, shown)
+        return shown
 
     return register
 

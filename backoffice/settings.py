@@ -3,14 +3,18 @@
 Without `DATABASE_URL` the embedded servers under `DEMO_DIR` are used, which `make demo` starts.
 """
 
+import re
 from decimal import Decimal
 from ipaddress import ip_network
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 import environ
 from celery.schedules import crontab
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.translation import gettext_lazy as _
+from kombu import Queue
 
 from backoffice import embedded
 
@@ -42,7 +46,27 @@ DATABASES["default"].setdefault("OPTIONS", {}).setdefault("connect_timeout", 5)
 # Planning costs more than most queries too: what a connection has asked five times, Postgres has planned.
 if env.bool("PREPARED_STATEMENTS", default=True):
     DATABASES["default"]["OPTIONS"] |= {"server_side_binding": True, "prepare_threshold": 5}
+# A replica of it, for reads that may lag (backoffice.replica). Nothing is written there, even if it is no replica.
+DATABASE_ROUTERS = ["backoffice.replica.Router"]
+REPLICA_LAG_SECONDS = env.float("REPLICA_LAG_SECONDS", default=5.0)
+if env.str("REPLICA_URL", default=""):
+    DATABASES["replica"] = {**DATABASES["default"], **env.db("REPLICA_URL"), "ENGINE": "backoffice.postgres"}
+    DATABASES["replica"]["OPTIONS"] = {
+        **DATABASES["default"]["OPTIONS"],
+        **env.db("REPLICA_URL").get("OPTIONS", {}),
+        "connect_timeout": 2,  # a page waits for it before it is made from the primary
+        "options": "-c default_transaction_read_only=on",
+    }
+    DATABASES["replica"]["TEST"] = {"MIRROR": "default"}
 REDIS_URL = env.str("REDIS_URL", default="") or (_servers.redis_url if _servers else "redis://127.0.0.1:6379/0")
+
+# With sentinels, connections go to the master that they name, whatever host and port REDIS_URL has.
+REDIS_SENTINELS = env.list("REDIS_SENTINELS", default=[])  # host:port of each
+REDIS_SENTINEL_MASTER = env.str("REDIS_SENTINEL_MASTER", default="backoffice")
+REDIS_SENTINEL_PASSWORD = env.str("REDIS_SENTINEL_PASSWORD", default="")  # of the sentinels themselves
+for _each in REDIS_SENTINELS:
+    if not re.fullmatch(r".+:\d{1,5}", _each):
+        raise ImproperlyConfigured(f"REDIS_SENTINELS is a list like redis-1:26379,redis-2:26379: {_each!r} is none.")
 
 
 def _port(name: str, default: int) -> int:
@@ -64,13 +88,16 @@ STREAM_PORT = _port("STREAM_PORT", HTTP_PORT + 1)
 # Which part of the system an ASGI process is: `stream` where a balancer separates the endless responses, else `web`.
 PART = env.str("PART", default="web")
 WEB_THREADS = env.int("WEB_THREADS", default=8)  # of each ASGI process; each keeps a database connection
+DATA_THREADS = env.int("DATA_THREADS", default=3)  # besides these, for what data servers ask
+# How many answers a token may have in a second, and ten times that an address; 0: any number. Not for data servers.
+REQUESTS_A_SECOND = env.float("REQUESTS_A_SECOND", default=50.0 if not IS_LOCAL else 0.0)
 # Polled answers are kept in Redis behind a fence, and given before Django is asked. Writers raise the fence always, so
 # processes may differ in both.
 POLL_SNAPSHOTS = env.bool("POLL_SNAPSHOTS", default=True)
 POLL_LANE = env.bool("POLL_LANE", default=True)
 METRICS_TOKEN = env.str("METRICS_TOKEN", default="")  # what Prometheus sends; without it nobody reads /metrics
 # Asynchronous functions that are asked before Django, see backoffice.asgi.
-ASGI_HANDLERS = ["tvapi.lane.handle", "tvapi.streaming.handle", "tvapi.account_streams.handle"]
+ASGI_HANDLERS = ["tvapi.throttle.handle", "tvapi.lane.handle", "tvapi.streaming.handle", "tvapi.account_streams.handle"]
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["*"] if IS_LOCAL else [])
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 
@@ -122,6 +149,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "axes.middleware.AxesMiddleware",
+    "backoffice.replica.ReplicaMiddleware",
 ]
 AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
 
@@ -213,26 +241,52 @@ REST_FRAMEWORK = {
     "UNAUTHENTICATED_USER": None,
 }
 
-CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL}}
+CACHES = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "LOCATION": REDIS_URL,
+        "OPTIONS": {"pool_class": "backoffice.redis_pools.CachePool"},
+    }
+}
 
 # --- Celery -----------------------------------------------------------------------------------------------------------
 CELERY_BROKER_URL = REDIS_URL
+# A worker takes from all queues unless told which (-Q): an import or a report holds up no order where it has its own.
+CELERY_TASK_QUEUES = [Queue("celery"), Queue("orders"), Queue("slow")]
+CELERY_TASK_ROUTES = {
+    "trading.tasks.drain": {"queue": "orders"},
+    "trading.tasks.sweep": {"queue": "orders"},
+    "trading.tasks.sweep_venues": {"queue": "orders"},
+    "trading.tasks.expire": {"queue": "orders"},
+    "backoffice.operations.tasks.*": {"queue": "slow"},
+    "tvapi.tasks.prepare_symbol_lists": {"queue": "slow"},
+    "marketdata.tasks.drop_old_bars": {"queue": "slow"},
+}
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_REJECT_ON_WORKER_LOST = True
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_TASK_TIME_LIMIT = 60
 # A worker killed with -9 gives its task back after the visibility timeout, which must exceed the longest task.
-CELERY_BROKER_TRANSPORT_OPTIONS = {
+CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, Any] = {
     "visibility_timeout": 90,
     "unacked_restore_interval": 5,
     "unacked_restore_throttle": 1,
 }
+if REDIS_SENTINELS:
+    _redis = urlsplit(REDIS_URL)
+    _login = "".join(_redis.netloc.rpartition("@")[:2])
+    CELERY_BROKER_URL = ";".join(f"sentinel://{_login}{each}{_redis.path}" for each in REDIS_SENTINELS)
+    CELERY_BROKER_TRANSPORT_OPTIONS |= {
+        "master_name": REDIS_SENTINEL_MASTER,
+        "sentinel_kwargs": {"password": REDIS_SENTINEL_PASSWORD or None, "socket_timeout": 1.0},
+    }
 CELERY_DB_REUSE_MAX = 10_000  # without it Celery reconnects to Postgres around every task
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BEAT_SCHEDULE = {
     "worker-heartbeat": {"task": "backoffice.tasks.heartbeat", "schedule": 5.0, "options": {"expires": 5}},
+    "make-partitions": {"task": "backoffice.tasks.make_partitions", "schedule": crontab(hour=1, minute=35)},
     "symbol-lists": {"task": "tvapi.tasks.prepare_symbol_lists", "schedule": 15.0, "options": {"expires": 15}},
     "close-days": {"task": "marketdata.tasks.close_days", "schedule": 20.0, "options": {"expires": 20}},
     "drop-old-bars": {"task": "marketdata.tasks.drop_old_bars", "schedule": 86_400.0},

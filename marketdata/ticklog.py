@@ -17,6 +17,8 @@ import msgspec
 import redis
 from django.conf import settings
 
+from backoffice import redis_pools
+
 STREAM = "ticks"
 QUOTES = "quotes"
 QUOTE_TIMES = "quotes:time"
@@ -85,7 +87,7 @@ NONE = ""  # the version of a symbol without a quote
 @cache
 def connection() -> redis.Redis:
     """The process's connection pool to Redis."""
-    return redis.Redis.from_url(settings.REDIS_URL, health_check_interval=30, socket_keepalive=True)
+    return redis_pools.client(health_check_interval=30, socket_keepalive=True)
 
 
 def append(ticks: Sequence[Tick], *, following: Mapping[str, str] = MappingProxyType({})) -> list[str]:

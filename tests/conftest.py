@@ -13,6 +13,7 @@ from django.db import connection
 from django.utils import translation
 from hypothesis import settings as hypothesis_settings
 
+from accounts import known
 from tests import emptying
 
 hypothesis_settings.register_profile("ours", deadline=None)  # a busy machine disproves nothing
@@ -45,6 +46,12 @@ def empty_redis(_redis: redis.Redis) -> redis.Redis:
     """This process' own Redis database, empty at the start of every test."""
     _redis.flushdb()
     return _redis
+
+
+@pytest.fixture(autouse=True)
+def nothing_known() -> None:
+    """Each test has terms of its own, under versions that count from one again."""
+    known.forget()
 
 
 @pytest.fixture(autouse=True)

@@ -23,6 +23,7 @@ def environment(**extra: str) -> dict[str, str]:
     database = connection.settings_dict
     address = f"{quote(database['USER'])}:{quote(database['PASSWORD'])}@{database['HOST']}:{database['PORT']}"
     urls = {"DATABASE_URL": f"postgres://{address}/{database['NAME']}", "REDIS_URL": settings.REDIS_URL}
+    urls["REDIS_SENTINELS"] = ",".join(settings.REDIS_SENTINELS)
     return {**os.environ, "DJANGO_SETTINGS_MODULE": "backoffice.settings", **urls, **extra}
 
 

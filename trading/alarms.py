@@ -28,6 +28,7 @@ class AlarmKind(models.TextChoices):
     POSITION_DIFFERS = "position_differs", _("The position says %(position)s, its fills make %(fills)s.")
     BALANCE_DIFFERS = "balance_differs", _("The balance says %(balance)s, its postings make %(postings)s.")
     RESERVE_DIFFERS = "reserve_differs", _("The balance reserves %(reserved)s, its orders hold %(held)s.")
+    EVENTS_ASTRAY = "events_astray", _("%(count)s order events lie in no month's partition.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,7 +53,7 @@ def carry_out(bust: Bust, accounts: Iterable[Account]) -> list[Part]:
     prices = Prices([bust.instrument.symbol])
     parts = []
     for account in accounts:
-        booking = Booking(account, account.group.conditions_at(now), prices, now, is_done=True)
+        booking = Booking(account, account.conditions_at(now), prices, now, is_done=True)
         concerned = account.executions.filter(pk__in=bust.executions).select_related("order", "instrument")
         part = Part(booking, list(concerned.order_by("-pk")))  # undone from the last to the first
         try:
@@ -93,7 +93,7 @@ def _rebook(bust: Bust, booking: Booking, execution: Execution) -> Execution | N
     if bust.price is None:
         return None
     account, instrument = booking.account, execution.instrument
-    of_then = replace(booking, conditions=account.group.conditions_at(execution.at))
+    of_then = replace(booking, conditions=account.conditions_at(execution.at))
     name = f"bust-{bust.pk}:{execution.pk}"
     fill = Fill(execution.qty, bust.price, name)
     fee, currency = executions.fee(of_then, instrument, Side(execution.side), fill)
@@ -144,7 +144,9 @@ def _exchange_back(bust: Bust, part: Part) -> None:
         _check_there(account, {currency: -amount for currency, amount in amounts.items()})
         _exchange(bust, account, f"bust-{bust.pk}:exec-{execution.pk}:exchange", amounts, sign=-1)
     for replacement in filter(None, part.replaced.values()):
-        amounts = executions.exchanged(bust.instrument, Side(replacement.side), replacement.qty, replacement.price)
+        amounts = executions.exchanged(
+            account, bust.instrument, Side(replacement.side), replacement.qty, replacement.price
+        )
         _check_there(account, amounts)
         _exchange(bust, account, f"exec-{replacement.pk}:exchange", amounts, sign=1)
 

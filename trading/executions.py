@@ -11,7 +11,7 @@ from django.db import transaction
 
 from accounts import ledger
 from accounts.choices import CommissionKind, LedgerKind, TransferKind
-from accounts.models import Account, Balance, Currency, TradingConditions
+from accounts.models import Account, Balance, TradingConditions
 from marketdata.models import Instrument
 from marketdata.quotes import Quote
 from trading import margin, risk, valuation
@@ -36,6 +36,9 @@ class Booking:
     prices: Prices
     at: datetime
     is_done: bool = False
+
+    def __post_init__(self) -> None:
+        self.prices.on_terms_of(self.account)
 
 
 def record(booking: Booking, order: Order, fill: Fill, *, seen: Quote | None = None) -> Execution:
@@ -90,8 +93,8 @@ def _create(booking: Booking, order: Order, fill: Fill, commission: Decimal, cur
 def _book_spot(booking: Booking, order: Order, fill: Fill, released: Decimal) -> Execution:
     """Exchange one asset for the other and take the commission in one of them."""
     account, instrument, side = booking.account, order.instrument, Side(order.side)
-    brought = exchanged(instrument, side, fill.qty, fill.price)
-    fee, fee_currency = _spot_fee(booking.conditions, instrument, side, fill)
+    brought = exchanged(account, instrument, side, fill.qty, fill.price)
+    fee, fee_currency = _spot_fee(booking, instrument, side, fill)
     _check_affordable(account, brought, {fee_currency: fee}, {order.held_currency_id: released})
     execution = _create(booking, order, fill, fee, fee_currency)
     ledger.reserve(account, order.held_currency_id, -released)
@@ -101,23 +104,22 @@ def _book_spot(booking: Booking, order: Order, fill: Fill, released: Decimal) ->
     return execution
 
 
-def exchanged(instrument: Instrument, side: Side, qty: Decimal, price: Decimal) -> dict[str, Decimal]:
+def exchanged(account: Account, instrument: Instrument, side: Side, qty: Decimal, price: Decimal) -> dict[str, Decimal]:
     """What a spot fill brings the client of each asset, below zero what it takes."""
-    unit = Currency.objects.get(pk=instrument.quote_currency)
-    cost = unit.round(risk.turnover(qty, price, instrument.contract_size))
+    cost = account.unit(instrument.quote_currency).round(risk.turnover(qty, price, instrument.contract_size))
     return {instrument.base_currency: side.sign * qty, instrument.quote_currency: -side.sign * cost}
 
 
-def _spot_fee(conditions: TradingConditions, instrument: Instrument, side: Side, fill: Fill) -> tuple[Decimal, str]:
-    fee, currency = margin.spot_fee(conditions, instrument, side, fill.qty, fill.price)
-    return Currency.objects.get(pk=currency).round(fee, ROUND_UP), currency
+def _spot_fee(booking: Booking, instrument: Instrument, side: Side, fill: Fill) -> tuple[Decimal, str]:
+    fee, currency = margin.spot_fee(booking.conditions, instrument, side, fill.qty, fill.price)
+    return booking.account.unit(currency).round(fee, ROUND_UP), currency
 
 
 def fee(booking: Booking, instrument: Instrument, side: Side, fill: Fill) -> tuple[Decimal, str]:
     """The commission of a fill, rounded up, and its currency."""
     if booking.account.profile.has_positions:
         return commission(booking, instrument, fill), booking.account.currency_id
-    return _spot_fee(booking.conditions, instrument, side, fill)
+    return _spot_fee(booking, instrument, side, fill)
 
 
 def _check_affordable(account: Account, *changes: dict[str, Decimal]) -> None:

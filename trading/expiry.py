@@ -58,7 +58,7 @@ def expire(account_id: int, order_ids: Iterable[int]) -> int:
     with transaction.atomic():
         account = Account.objects.changing(account_id)
         now = timezone.now()
-        booking = Booking(account, account.group.conditions_at(now), Prices(), now)
+        booking = Booking(account, account.conditions_at(now), Prices(), now)
         ended = [order for order in relatives.lock(account, order_ids) if order.pk in order_ids and is_due(order, now)]
         touched = []
         for order in ended:

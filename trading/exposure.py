@@ -52,13 +52,13 @@ def of(account: Account, conditions: TradingConditions, market: Market) -> Input
 
     Raises OrderRejected (NO_PRICE, NO_CONVERSION) when the market is not fit to decide on.
     """
-    positions = list(account.positions.open().select_related("instrument").order_by("pk"))
+    positions = valuation.open_positions(account)
     market.prices.load(position.instrument.symbol for position in positions)
     cash = account.balances.filter(currency=account.currency_id).values_list("total", flat=True).first()
     latest = account.margin_decisions.order_by("-pk").values_list("kind", flat=True).first()
     pending = account.orders.live().filter(closes=None).count()
     return make(
-        account, conditions, cash or Decimal(0), positions, Upkeeps(conditions), market,
+        account, conditions, cash or Decimal(0), positions, Upkeeps.on_terms_of(account, conditions), market,
         closing=_being_closed(account), pending=pending, latest=latest,
     )  # fmt: skip
 
@@ -95,11 +95,11 @@ def make(
     )
 
 
-def upkeeps(conditions: TradingConditions, positions: Sequence[Position]) -> list[Upkeep]:
-    """What is to be kept for each of these positions."""
-    known = Upkeeps(conditions)
-    known.load({position.instrument_id for position in positions})
-    return [known.of(position.instrument_id) for position in positions]
+def upkeeps(account: Account, conditions: TradingConditions, positions: Sequence[Position]) -> list[Upkeep]:
+    """What is to be kept for each of the account's positions."""
+    found = Upkeeps.on_terms_of(account, conditions)
+    found.load({position.instrument_id for position in positions})
+    return [found.of(position.instrument_id) for position in positions]
 
 
 def shown(portfolio: Portfolio, kept: Sequence[Upkeep], currency: Currency, prices: Prices) -> Figures:

@@ -62,7 +62,7 @@ def choice(account: Account, symbol: str) -> Choice:
     if account.profile is not Profile.PERPETUAL:
         raise OrderRejected(Reason.NO_LEVERAGE, symbol=symbol)
     row = GroupInstrument.objects.get(group=account.group_id, instrument=instrument)
-    usual = _of_rate(margin_terms.own_rate(row, account.group.conditions_at()))
+    usual = _of_rate(margin_terms.own_rate(row, account.conditions_at()))
     most = row.max_leverage or usual
     current = margin_terms.leverage(account, instrument) or usual
     return Choice(instrument, current, least=STEP, most=max(most, STEP))
@@ -103,7 +103,7 @@ def _remargin(position: Position, amount: Decimal, leverage: int, by: User | Non
 
 
 def _effect(account: Account, instrument: Instrument, leverage: int, prices: Prices) -> Effect:
-    conditions = account.group.conditions_at(timezone.now())
+    conditions = account.conditions_at(timezone.now())
     terms = margin_terms.at_leverage(account, instrument, conditions, leverage)
     positions = list(account.positions.open().filter(instrument=instrument))
     orders = list(account.orders.live().filter(instrument=instrument, held__gt=0).select_related("instrument"))

@@ -78,7 +78,7 @@ def _decide(account_id: int) -> MarginDecision | None:
 
 def _inputs(account: Account) -> Inputs:
     now = timezone.now()
-    conditions = account.group.conditions_at(now)
+    conditions = account.conditions_at(now)
     return exposure.of(account, conditions, Market(Prices(), now, conditions.max_quote_age_seconds))
 
 

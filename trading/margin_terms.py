@@ -9,6 +9,7 @@ from decimal import ROUND_UP, Decimal
 
 from django.db.models import Q
 
+from accounts import known
 from accounts.choices import Profile
 from accounts.models import Account, TradingConditions
 from marketdata.models import Instrument
@@ -51,10 +52,17 @@ def at_leverage(
     account: Account, instrument: Instrument, conditions: TradingConditions, leverage: int | None
 ) -> MarginTerms:
     """The terms if this leverage were chosen; with none, those of the group."""
-    row = GroupInstrument.objects.filter(group=account.group_id, instrument=instrument).first()
+    rows = GroupInstrument.objects.filter(group=account.group_id, instrument=instrument)
+    row = known.of(account, "row", account.group_id, instrument.pk, read=rows.first)
     rate = leverage_rate(leverage) or own_rate(row, conditions)
-    tiers = _tiers(conditions, [instrument.pk])
-    bands = levels.bands_of(rate, [(tier.floor, tier.rate) for tier in tiers[instrument.pk]])
+    tiers = known.of(
+        account,
+        "tiers",
+        conditions.pk,
+        instrument.pk,
+        read=lambda: _tiers(conditions, [instrument.pk])[instrument.pk],
+    )
+    bands = levels.bands_of(rate, [(tier.floor, tier.rate) for tier in tiers])
     return MarginTerms(bands, row.contract_margin if row else None)
 
 
@@ -89,6 +97,11 @@ class Upkeeps:
     conditions: TradingConditions
     _rows: dict[int, GroupInstrument] = field(default_factory=dict)
     _tiers: dict[int, list[MarginTier]] = field(default_factory=dict)
+
+    @classmethod
+    def on_terms_of(cls, account: Account, conditions: TradingConditions) -> Upkeeps:
+        """Those of these conditions, with what is known of them already."""
+        return known.of(account, "upkeeps", conditions.pk, read=lambda: cls(conditions))
 
     def load(self, instruments: Iterable[int]) -> None:
         """Read the terms of these instruments, unless they are here already."""

@@ -112,7 +112,7 @@ class MarginWatch:
 
     def _conditions(self, account: Account, now: datetime) -> tuple[TradingConditions, Upkeeps]:
         if account.group_id not in self._terms:
-            conditions = account.group.conditions_at(now)
+            conditions = account.conditions_at(now)
             self._terms[account.group_id] = conditions, Upkeeps(conditions)
         return self._terms[account.group_id]
 

@@ -67,7 +67,7 @@ def place(
         if confirm_id:
             confirmations.use(confirm_id, account, ticket)
         now = timezone.now()
-        conditions = account.group.conditions_at(now)
+        conditions = account.conditions_at(now)
         tradable = tradables.find(account, ticket.symbol, conditions)
         seen = check(account, tradable, ticket, conditions, prices, now)
         booking = Booking(account, conditions, prices, now)
@@ -96,7 +96,7 @@ def place_closing(position: Position, qty: Decimal, *, account: Account, request
     """A market order that closes part or all of a position; account and position are locked (see `positions.close`)."""
     ticket = Ticket(position.instrument.symbol, Side(position.side).opposite, OrderType.MARKET, qty)
     now = timezone.now()
-    conditions = account.group.conditions_at(now)
+    conditions = account.conditions_at(now)
     prices = Prices([ticket.symbol])
     seen = checks.ticket(position.instrument, ticket, prices, conditions, now, closing=True)
     nothing_held = Tradable(position.instrument, Decimal(0))
@@ -128,7 +128,7 @@ def modify(
         if confirm_id:
             confirmations.use(confirm_id, account, ticket, order_id=order.pk)
         now = timezone.now()
-        booking = Booking(account, account.group.conditions_at(now), Prices([ticket.symbol]), now)
+        booking = Booking(account, account.conditions_at(now), Prices([ticket.symbol]), now)
         if order.role:
             brackets.modify(booking, order, ticket, by=by)
             touched: list[Order] = []
@@ -222,7 +222,7 @@ def cancel(account_id: int, order_id: int, *, by: User | None = None) -> Order:
         if heir:
             heir.save()
         order.record(EventKind.CANCELLED, by=by)
-        booking = Booking(account, account.group.conditions_at(now), Prices(), now)
+        booking = Booking(account, account.conditions_at(now), Prices(), now)
         _tell(account, order, brackets.settle(booking, order))
         return order
 
@@ -245,7 +245,7 @@ def work(account_id: int, order_id: int) -> None:
             order.queued = False
             order.save(update_fields=["queued"])
             return
-        conditions = account.group.conditions_at(now)
+        conditions = account.conditions_at(now)
         booking = Booking(account, conditions, Prices([order.instrument.symbol]), now)
         quote = quotebook.of(order, booking.prices, now, conditions.max_quote_age_seconds)
         before = (order.status, order.filled_qty)

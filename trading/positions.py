@@ -63,7 +63,7 @@ def protect(account_id: int, position_id: int, wanted: Brackets, *, by: User | N
         if not account.profile.has_position_brackets:
             raise OrderRejected(Reason.POSITION_BRACKETS)
         now = timezone.now()
-        booking = Booking(account, account.group.conditions_at(now), Prices([position.instrument.symbol]), now)
+        booking = Booking(account, account.conditions_at(now), Prices([position.instrument.symbol]), now)
         touched = brackets.set_on_position(booking, position, wanted, by=by)
         dispatch.after_commit(
             account_id=account.pk,

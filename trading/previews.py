@@ -9,7 +9,7 @@ from decimal import ROUND_UP, Decimal
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from accounts.models import Account, Currency
+from accounts.models import Account
 from trading import confirmations, executions, expiry, legs, margin, orders, risk, tradables, venue
 from trading.choices import OrderType
 from trading.errors import OrderRejected, Reason, final_reason
@@ -54,7 +54,7 @@ def of_ticket(account: Account, ticket: Ticket, *, order_id: int | None = None) 
             order, ticket.qty, ticket.limit_price, ticket.stop_price, duration, ticket.good_till, ticket.brackets
         )
     now = timezone.now()
-    booking = Booking(account, account.group.conditions_at(now), Prices([ticket.symbol]), now)
+    booking = Booking(account, account.conditions_at(now), Prices([ticket.symbol]), now)
     price = _price(booking, ticket)
     preview = _estimate(booking, tradable, ticket, price)
     try:
@@ -92,7 +92,7 @@ def _estimate(booking: Booking, tradable: Tradable, ticket: Ticket, price: Decim
     turnover = risk.turnover(ticket.qty, price, instrument.contract_size)
     if is_spot:
         fee, currency = margin.spot_fee(booking.conditions, instrument, ticket.side, ticket.qty, price)
-        commission = (Currency.objects.get(pk=currency).round(fee, ROUND_UP), currency)
+        commission = (account.unit(currency).round(fee, ROUND_UP), currency)
     else:
         fill = Fill(ticket.qty, price, "")
         commission = (executions.commission(booking, instrument, fill), account.currency_id)

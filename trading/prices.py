@@ -8,6 +8,8 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import cached_property
 
+from accounts import known
+from accounts.models import Account
 from marketdata import badticks
 from marketdata.choices import SymbolType
 from marketdata.models import Instrument
@@ -96,6 +98,11 @@ class Prices:
         if pair.base_currency == source:
             return quote.bid if receives else quote.ask
         return 1 / quote.ask if receives else 1 / quote.bid
+
+    def on_terms_of(self, account: Account) -> None:
+        """Take the pairs that join currencies from what is known with this account."""
+        if "_pairs" not in self.__dict__ and known.is_sure(account):
+            self._pairs = known.of(account, "pairs", read=pairs_by_currency)
 
     @cached_property
     def _pairs(self) -> Mapping[str, list[Instrument]]:

@@ -15,6 +15,7 @@ from django.utils import timezone
 
 from accounts.choices import LedgerKind, Profile
 from accounts.models import Balance, Posting
+from backoffice import partitions
 from trading import alarms, states, venue
 from trading.alarms import Alarm, AlarmKind, Finding, Reconciliation
 from trading.models import Execution, Order, OrderEvent, Position, PositionFill
@@ -50,7 +51,7 @@ def run() -> int:
     with _one_moment():
         extent = _extent()
         found = [*_fills(extent), *_positions(extent), *_balances(extent), *_reserves(extent)]
-    found += [*_stuck(), *_unanswered(), *_differing(), *_sessions(), *_unbooked()]
+    found += [*_stuck(), *_unanswered(), *_differing(), *_sessions(), *_unbooked(), *_astray()]
     alarms.settle(found, looked_at=looked_at)
     Reconciliation.objects.create(
         last_event=extent.last_event,
@@ -73,6 +74,12 @@ def retry_reports() -> None:
     """Book reports that could not be booked when they came: a rate may be back, or an execution before them."""
     for message in FixMessage.objects.exclude(error="").select_related("session").order_by("pk"):
         store.book_again(message)
+
+
+def _astray() -> Iterator[Finding]:
+    """Events of months that were not prepared; the next making of partitions takes them in."""
+    if count := partitions.astray(OrderEvent._meta.db_table):
+        yield Finding(AlarmKind.EVENTS_ASTRAY, "order events", details={"count": count})
 
 
 # --- our books against themselves -------------------------------------------------------------------------------------

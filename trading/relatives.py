@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from accounts.models import Account
+from trading import instruments_of
 from trading.choices import ParentType
 from trading.models import Order, Position
 
@@ -18,7 +19,7 @@ def lock(account: Account, order_ids: Iterable[int]) -> list[Order]:
     live = Order.objects.live().brackets().filter(account=account, instrument__in=chosen.values("instrument"))
     # A union, so that each part is found by an index of its own, however many orders the account has had.
     concerned = chosen.values("pk").union(chosen.exclude(parent=None).values("parent"), live.values("pk"))
-    return list(Order.objects.locked().filter(pk__in=concerned).select_related("instrument", "held_currency"))
+    return instruments_of.attach_to_orders(account, Order.objects.locked().filter(pk__in=concerned))
 
 
 def position_opened_by(account: Account, order: Order) -> Position | None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
+from accounts import known
 from accounts.models import Account, TradingConditions
 from marketdata.models import Instrument
 from trading import margin_terms
@@ -26,10 +28,25 @@ class Tradable:
 
 def of_account(account: Account) -> list[Tradable]:
     """All instruments of the account's group, by symbol."""
-    conditions = account.group.conditions_at()
-    rows = GroupInstrument.objects.filter(group=account.group_id).select_related("instrument")
+    conditions = account.conditions_at()
     chosen = margin_terms.leverages(account)
-    return [terms(account, conditions, row, chosen) for row in rows.order_by("instrument__symbol")]
+    return [terms(account, conditions, row, chosen) for row in _offered(account)]
+
+
+def instruments(account: Account) -> Mapping[str, Instrument]:
+    """Those of the account's group by symbol, for an account of which no more is asked than whether it has them."""
+    account.conditions_at()
+    return known.of(
+        account,
+        "instruments",
+        account.group_id,
+        read=lambda: {row.instrument.symbol: row.instrument for row in _offered(account)},
+    )
+
+
+def _offered(account: Account) -> list[GroupInstrument]:
+    rows = GroupInstrument.objects.filter(group=account.group_id).select_related("instrument")
+    return known.of(account, "offer", account.group_id, read=lambda: list(rows.order_by("instrument__symbol")))
 
 
 def find(account: Account, symbol: str, conditions: TradingConditions | None = None) -> Tradable:
@@ -37,14 +54,11 @@ def find(account: Account, symbol: str, conditions: TradingConditions | None = N
 
     Raises OrderRejected(UNKNOWN_INSTRUMENT), for one of another group too (INS-9).
     """
-    row = (
-        GroupInstrument.objects.filter(group=account.group_id, instrument__symbol=symbol)
-        .select_related("instrument")
-        .first()
-    )
+    rows = GroupInstrument.objects.filter(group=account.group_id, instrument__symbol=symbol)
+    row = known.of(account, "offered", account.group_id, symbol, read=rows.select_related("instrument").first)
     if row is None:
         raise OrderRejected(Reason.UNKNOWN_INSTRUMENT, symbol=symbol)
-    return terms(account, conditions or account.group.conditions_at(), row, margin_terms.leverages(account))
+    return terms(account, conditions or account.conditions_at(), row, margin_terms.leverages(account))
 
 
 def margin_rate(account: Account, instrument: Instrument, conditions: TradingConditions) -> Decimal:

@@ -10,7 +10,7 @@ import msgspec
 from django.db.models import Subquery, Sum
 
 from accounts.models import Account, Currency
-from trading import risk
+from trading import instruments_of, risk
 from trading.choices import Side
 from trading.errors import OrderRejected
 from trading.models import Position
@@ -93,7 +93,7 @@ class SpotValue:
 
 
 def open_positions(account: Account) -> list[Position]:
-    return list(account.positions.open().select_related("instrument").order_by("pk"))
+    return instruments_of.attach(account, account.positions.open().order_by("pk"))
 
 
 def portfolio(account: Account, positions: Sequence[Position]) -> Portfolio:

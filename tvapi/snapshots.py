@@ -18,19 +18,17 @@ import msgspec
 import redis
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Prefetch, Q, Subquery
+from django.db.models import Q
 from django.utils import timezone, translation
 
 from accounts import fence, statements
 from accounts.choices import TransferKind
-from accounts.models import Account, Balance, Currency, Terms, TradingConditions
-from marketdata.models import Instrument
-from trading import exposure, valuation
+from accounts.models import Account, Balance, Currency, TradingConditions
+from trading import exposure, instruments_of, valuation
 from trading.margin_terms import Upkeep
-from trading.models import Execution, Order, Position
-from trading.sessions_of import LEAST_SHOWN, LONGEST_CLOSURE_DAYS, ROUND_THE_CLOCK, next_start, session_start
+from trading.models import Position
 from trading.valuation import Asset, Portfolio
-from tvapi import renderers, wire
+from tvapi import renderers, session_orders, wire
 
 MAX_AGE_SECONDS = 60  # what slips by every fence, as when a Redis that takes over has forgotten one, ends with this
 NOTHING = Decimal(0)
@@ -182,10 +180,10 @@ def take(account_id: int) -> Snapshot:
     The versions are read first. What changes after that is perhaps in the snapshot and perhaps not, but then the fence
     is ahead of it already: it serves the one answer it was made for, and is not kept.
     """
-    terms = Subquery(Terms.objects.values("version")[:1])
-    account = Account.objects.select_related("group", "currency", "client").annotate(terms=terms).get(pk=account_id)
+    account = Account.objects.select_related("client").with_terms().get(pk=account_id)
+    account.know()
     made_ns, now = time.time_ns(), timezone.now()
-    shown, orders_until = _of_session(account, now)
+    shown, moments = session_orders.of_session(account, now)
     open_positions, closed, closed_until = _positions(account, now)
     balances = [] if account.profile.has_positions else list(_balances(account))
     totals = statements.totals(account) if account.profile.has_positions else {}
@@ -196,13 +194,13 @@ def take(account_id: int) -> Snapshot:
         version=account.version,
         terms=account.terms or 0,
         made_ns=made_ns,
-        until=min(made_ns / 1e9 + MAX_AGE_SECONDS, orders_until, closed_until, conditions_until),
+        until=min(made_ns / 1e9 + MAX_AGE_SECONDS, _first(moments, now), closed_until, conditions_until),
         language=translation.get_language(),
         profile=account.profile,
         money=(account.currency.code, account.currency.decimals, account.currency.cash_decimals),
-        orders=[_raw(wire.order(order)) for order in shown],
+        orders=shown,
         portfolio=valuation.portfolio(account, open_positions) if account.profile.has_positions else None,
-        kept=exposure.upkeeps(conditions, open_positions) if conditions else [Upkeep()] * len(open_positions),
+        kept=exposure.upkeeps(account, conditions, open_positions) if conditions else [Upkeep()] * len(open_positions),
         financing=totals.get(TransferKind.SWAP, NOTHING) + totals.get(TransferKind.FUNDING, NOTHING),
         commission=totals.get(TransferKind.COMMISSION, NOTHING),
         positions=[_raw(wire.position(position)) for position in open_positions],
@@ -216,58 +214,22 @@ def _raw(value: Any) -> msgspec.Raw:
     return msgspec.Raw(renderers.encode(value))
 
 
-def standing_executions() -> Prefetch[str]:
-    """What `wire.order` takes the commission of an order from: a busted execution costs none."""
-    return Prefetch("executions", Execution.objects.standing())
-
-
-def _of_session(account: Account, now: datetime) -> tuple[list[Order], float]:
-    """What `/orders` shows: what is live, and what became final in the current session of its market (ORD-4 … ORD-6).
-
-    And until when (Unix seconds) it stays so. One statement reads both kinds: an order that becomes final between two
-    would be in neither, and vanish for a moment.
-    """
-    starts: dict[int, datetime] = {}
-    moments: list[datetime] = []  # at which one may leave
-    oldest = now - timedelta(days=LONGEST_CLOSURE_DAYS)
-    ended = account.orders.filter(final_at__gte=oldest).values("instrument")
-    for instrument in Instrument.objects.filter(pk__in=ended):
-        starts[instrument.pk] = session_start(instrument, now)
-        moments += next_start(instrument, now)
-    earliest = min([*starts.values(), now - ROUND_THE_CLOCK])
-    found = (
-        account.orders.of_session(earliest)
-        .select_related("instrument")
-        .prefetch_related(standing_executions())
-        .order_by("-pk")
-    )
-    shown = [
-        each for each in found if each.final_at is None or each.final_at >= starts.get(each.instrument_id, earliest)
-    ]
-    for order in shown:
-        if order.final_at is not None:
-            moments += [order.final_at + LEAST_SHOWN, order.final_at + ROUND_THE_CLOCK]
-    return shown, _first(moments, now)
-
-
 def _positions(account: Account, now: datetime) -> tuple[list[Position], list[Position], float]:
     """The open positions, those just closed (POS-6), and until when these are to be shown."""
     shown_for = timedelta(seconds=settings.SHOW_CLOSED_POSITIONS_SECONDS)
     if not account.profile.has_positions:
         return [], [], NEVER
     shown = account.positions.filter(Q(closed_at=None) | Q(closed_at__gt=now - shown_for))
-    found = list(shown.select_related("instrument").order_by("pk"))
+    found = instruments_of.attach(account, shown.order_by("pk"))
     ends = [each.closed_at + shown_for for each in found if each.closed_at]
     return [each for each in found if not each.closed_at], [each for each in found if each.closed_at], _first(ends, now)
 
 
 def _conditions(account: Account, now: datetime) -> tuple[TradingConditions | None, float]:
     """Those in force, if any, and until when."""
-    conditions = account.group.conditions
-    coming = conditions.approved().filter(effective_from__gt=now).order_by("effective_from")
-    replaced_at = Subquery(coming.values("effective_from")[:1])
-    present = conditions.begun(now).order_by("-effective_from").annotate(replaced_at=replaced_at).first()
-    return present, _first([present.replaced_at] if present and present.replaced_at else [], now)
+    versions = account.all_conditions()
+    present = next((version for version in versions if version.effective_from <= now), None)
+    return present, _first([version.effective_from for version in versions], now)
 
 
 def _balances(account: Account) -> Iterable[Balance]:

@@ -16,6 +16,7 @@ from accounts.models import AccountGroup, Currency, Terms, TradingConditions
 from marketdata.instruments import many_changed
 from marketdata.models import Holiday, Instrument
 from trading.models import GroupInstrument, MarginTier
+from trading.venues.models import VenueRoute
 
 MODELS: tuple[type[Model], ...] = (
     AccountGroup,
@@ -25,6 +26,7 @@ MODELS: tuple[type[Model], ...] = (
     Instrument,
     MarginTier,
     TradingConditions,
+    VenueRoute,
 )
 
 

@@ -12,6 +12,7 @@ from django.db.models import Prefetch, Q
 
 from accounts import statements
 from accounts.models import Account
+from backoffice import partitions
 from marketdata import bars
 from marketdata.models import Instrument
 from marketdata.quotes import Quote
@@ -72,6 +73,13 @@ def orders(account: Account, moment: datetime) -> list[Order]:
     )
     were = [_as_it_was(order, moment) for order in found]
     return [order for order in were if order is not None]
+
+
+def is_archived(account: Account, moment: datetime) -> bool:
+    """Whether events of orders that `/orders` listed then may be in the archive, and no more here."""
+    listed = Q(final_at=None) | Q(final_at__gt=moment - timedelta(days=LONGEST_CLOSURE_DAYS))
+    kept_from = partitions.begins(OrderEvent._meta.db_table)
+    return account.orders.filter(listed, created_at__lte=moment, created_at__lt=kept_from).exists()
 
 
 def _as_it_was(order: Order, moment: datetime) -> Order | None:

@@ -16,4 +16,4 @@ async def endless(scope: Scope, receive: Receive, send: Send) -> bool:
     return True
 
 
-application = Application([endless], part="stream", threads=2)
+application = Application([endless], part="stream", threads=2, data_threads=1)

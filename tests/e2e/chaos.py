@@ -41,6 +41,7 @@ CALM_SECONDS = (0.5, 4.0)  # between two disturbances
 RECOVERS = 0.6  # of the disturbances find everything well again before the next
 AT_LEAST = 8  # disturbances, however long the demo takes to recover from them
 SETTLED_SECONDS = 15.0
+WIND_UP_SECONDS = 120.0  # to cancel and close one by one what is open at the end
 # The programs of the demo, by a part of their command lines.
 PROGRAMS = (
     "granian", "celery", "backoffice worker", "backoffice beat", "run_feed", "run_engine", "bin/postgres",
@@ -141,8 +142,8 @@ class Chaos:
             yield f"still placing after {SETTLED_SECONDS:.0f} s: {self._live('placing')}"
         for trader in self.traders:
             trader.settle()
-        if not wait_until(lambda: all(trader.wind_up() for trader in self.traders), SETTLED_SECONDS):
-            yield f"cancelled and closed, but live after {SETTLED_SECONDS:.0f} s: {self._live()}"
+        if not wait_until(lambda: all(trader.wind_up() for trader in self.traders), WIND_UP_SECONDS):
+            yield f"cancelled and closed, but live after {WIND_UP_SECONDS:.0f} s: {self._live()}"
         for watcher in self.watchers:
             watcher.look()
 

@@ -29,6 +29,7 @@ POLL_SECONDS = 0.5
 PAUSE_SECONDS = 1.0  # of a trader, who is in a hurry
 SEEN_SECONDS = 1.0
 END_SECONDS = 15.0
+WIND_UP_SECONDS = 300.0  # hundreds of orders may rest at the end, which each trader cancels one by one
 CLIENTS_AT_ONCE = 8
 
 
@@ -82,7 +83,10 @@ class Session:
         self.trading_ends.set()
         for thread in trading:
             thread.join()
-        wait_until(lambda: all(trader.wind_up() for trader in self.traders), END_SECONDS)
+        with ThreadPoolExecutor(len(self.traders)) as pool:
+            wound_up = [pool.submit(wait_until, trader.wind_up, WIND_UP_SECONDS) for trader in self.traders]
+        for each in wound_up:
+            each.result()
         wait_until(lambda: not any(watcher.unended() for watcher in self.watchers), END_SECONDS)
         self.watching_ends.set()
         for thread in watching:

@@ -59,7 +59,7 @@ def test_the_lowest_number_that_fits_decides(account: Account, session: FixSessi
 )
 def test_a_rule_says_why_it_does_not_fit(account: Account, session: FixSession, rule: Any, obstacle: str) -> None:
     VenueRoute.objects.create(priority=1, session=session, **rule)
-    (verdict,) = routing.explain(account.group, factories.instrument("EURUSD"), D(10000))
+    (verdict,) = routing.explain(routing.in_order(), account.group, factories.instrument("EURUSD"), D(10000))
     assert verdict.obstacle == obstacle
     assert venue_of(account) == ("internal" if obstacle else "fix:lp")
 

@@ -192,6 +192,7 @@ def test_executions_need_a_known_instrument(tv, account, query, sentence):
     assert refused(tv.get("/accounts/FX/executions", **query)) == sentence
 
 
+@pytest.mark.django_db(transaction=True)
 def test_number_of_queries_does_not_grow_with_positions_and_fills(tv, trader, django_assert_max_num_queries):
     account = factories.account(Profile.FX_HEDGING, owner=trader, number="HEDGE")
     factories.quote("EURUSD", "1.10000", "1.10010")

@@ -202,7 +202,11 @@ class VenueRouteAdmin(StaffAdmin):
         form = WhereForm(request.GET or None)
         verdicts: list[routing.Verdict] = []
         if form.is_valid():
-            verdicts = list(routing.explain(*(form.cleaned_data[name] for name in ("group", "instrument", "qty"))))
+            verdicts = list(
+                routing.explain(
+                    routing.in_order(), *(form.cleaned_data[name] for name in ("group", "instrument", "qty"))
+                )
+            )
         context = {
             **self.admin_site.each_context(request),
             "opts": self.opts,

@@ -152,7 +152,7 @@ def _protect(request: VenueRequest) -> None:
     if request.type != OrderType.MARKET or request.side != Side.BUY or order.account.profile.has_positions:
         return
     instrument, units = order.instrument, request.qty * order.instrument.contract_size
-    conditions = order.account.group.conditions_at(order.created_at)
+    conditions = order.account.conditions_at(order.created_at)
     highest = request.held_after / units
     fee, currency = margin.spot_fee(conditions, instrument, Side.BUY, request.qty, highest)
     if currency == instrument.quote_currency:

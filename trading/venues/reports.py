@@ -93,7 +93,7 @@ class _Taking:
         self.account = Account.objects.changing(found.order.account_id)
         related = relatives.lock(self.account, [found.order_id])
         self.order = next(order for order in related if order.pk == found.order_id)
-        conditions = self.account.group.conditions_at(self.now)
+        conditions = self.account.conditions_at(self.now)
         self.booking = executions.Booking(self.account, conditions, Prices(), self.now, is_done=True)
         requests = self.order.requests.select_for_update(of=("self",)).order_by("pk")
         self.requests = {request.cl_ord_id: request for request in requests}

@@ -61,7 +61,7 @@ def _give_up(request_id: int, order_id: int, account_id: int) -> None:
         outbox.hold_again(account, order, request.held_before, of=order.qty - request.filled_before)
         order.record(EventKind.REFUSED, request=request.kind, reason=refusal.reason)
     order.save()
-    booking = Booking(account, account.group.conditions_at(now), Prices(), now)
+    booking = Booking(account, account.conditions_at(now), Prices(), now)
     reports.tell(booking, order, has_changed=True)
 
 

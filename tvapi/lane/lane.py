@@ -16,6 +16,7 @@ from django.utils import translation
 
 from accounts import fence, origins, tokens
 from accounts.tokens import Login, OwnAccount
+from backoffice import redis_pools
 from trading.errors import OrderRejected
 from tvapi import answers, renderers, snapshots
 from tvapi.exceptions import Refused
@@ -145,16 +146,21 @@ class Lane:
             await asyncio.sleep(RETRY_SECONDS)
 
     async def _keep_pipe(self) -> None:
-        pipe = await Pipe.connect(settings.REDIS_URL)
-        self._pipe = pipe
+        pipe = await Pipe.connect(await asyncio.to_thread(redis_pools.current_url))
         try:
+            while settings.REDIS_SENTINELS and not pipe.is_closed:
+                await asyncio.wait_for(pipe.ask(fence.PROOF), fence.PROOF_SECONDS)  # else it may be the master no more
+                self._pipe = pipe
+                await asyncio.sleep(fence.PROOF_SECONDS / 2)
+            self._pipe = pipe
             await pipe.closed
         finally:
             self._pipe = None
             pipe.close()
 
     async def _keep_market(self) -> None:
-        pipe = await Pipe.connect(settings.REDIS_URL)  # one of its own: it waits for ticks
+        url = await asyncio.to_thread(redis_pools.current_url)
+        pipe = await Pipe.connect(url)  # one of its own: it waits for ticks
         try:
             await self._market.follow(pipe)
         finally:

@@ -63,7 +63,7 @@ class WireView(APIView):
     def account(self, number: str) -> Account:
         """The user's own account. Raises Refused, in the same words for another's as for an unknown one (ACC-3)."""
         if re.fullmatch(ACCOUNT_NUMBER_PATTERN, number):
-            mine = Account.objects.of_user(self.user).select_related("group", "currency", "client")
+            mine = Account.objects.of_user(self.user).select_related("group", "currency", "client").with_terms()
             if account := mine.filter(number=number).first():
                 return account
         raise unknown_account()

@@ -10,7 +10,7 @@ from rest_framework.response import Response
 from trading import orders, previews, tradables
 from trading.errors import OrderRejected, Reason
 from trading.models import LatencyReport
-from tvapi import forms, snapshots, wire
+from tvapi import forms, session_orders, wire
 from tvapi.views.base import WireView, ok, row_id
 
 
@@ -97,7 +97,7 @@ class OrdersHistoryView(WireView):
     def get(self, request: Request, account_id: str) -> Response:
         account = self.account(account_id)
         most = self.read_query(forms.LatestQuery).get("maxCount")
-        final = account.orders.final().select_related("instrument").prefetch_related(snapshots.standing_executions())
+        final = account.orders.final().prefetch_related("instrument", session_orders.standing_executions())
         return ok([wire.order(order) for order in final.order_by("-final_at", "-pk")[:most]])
 
 

@@ -17,8 +17,9 @@ class QuotesView(WireView):
     def get(self, request: Request) -> Response:
         query = self.read_query(forms.QuotesQuery)
         account = self.account(query["accountId"])
-        offered = {each.instrument.symbol: each.instrument for each in tradables.of_account(account)}
-        return ok(answers.quotes(query["symbols"], account.currency_id, offered, Prices()))
+        prices = Prices()
+        prices.on_terms_of(account)
+        return ok(answers.quotes(query["symbols"], account.currency_id, tradables.instruments(account), prices))
 
 
 class DepthView(WireView):

@@ -196,7 +196,7 @@ def _margin_calls(request: HttpRequest) -> Table:
 def _warned_row(request: HttpRequest, account: Account, prices: Prices) -> list[object]:
     positions = valuation.open_positions(account)
     portfolio = valuation.portfolio(account, positions)
-    kept = margin_exposure.upkeeps(account.group.conditions_at(), positions)
+    kept = margin_exposure.upkeeps(account, account.conditions_at(), positions)
     figures = margin_exposure.shown(portfolio, kept, account.currency, prices)
     free = valuation.appraise(portfolio, account.currency, prices).free
     return [

@@ -39,7 +39,12 @@ class PeriodForm(forms.Form):
         return given
 
 
-@page("accounts/<int:pk>/statement/", title=gettext_lazy("Statement"), permission="accounts.view_posting")
+@page(
+    "accounts/<int:pk>/statement/",
+    title=gettext_lazy("Statement"),
+    permission="accounts.view_posting",
+    may_lag=True,
+)
 def account_statement(request: HttpRequest, pk: int) -> HttpResponse:
     """The account's money over some days, as a page, or with `format` as CSV or PDF."""
     account = get_object_or_404(Account.objects.select_related("client", "currency"), pk=pk)
@@ -102,6 +107,7 @@ def _section(section: statements.Section) -> tuple[str, dict[str, Any], str]:
     permission="accounts.view_posting",
     section="books",
     icon="balance",
+    may_lag=True,
 )
 def trial_balance(request: HttpRequest) -> HttpResponse:
     lines = statements.trial_balance()

@@ -24,7 +24,7 @@ from accounts.models import Account
 from backoffice.admin import NOTHING, link_to, number
 from backoffice.operations.pages.cash import user_of
 from backoffice.pages import Table, page, render
-from backoffice.support import answers
+from backoffice.support import answers, past
 from backoffice.support.answers import Answer
 from backoffice.support.models import Look
 from trading.errors import Reason, sentence
@@ -79,6 +79,8 @@ class LookForm(forms.Form):
             raise ValidationError(
                 _("The account was opened later, at %(at)s.") % {"at": f"{self.account.opened_at:%Y-%m-%d %H:%M}"}
             )
+        if moment and past.is_archived(self.account, moment):
+            raise ValidationError(_("What happened to the orders of that time is in the archive."))
         return moment
 
 
