@@ -6,7 +6,7 @@ from backoffice.partitions import PartitionByMonth
 class Migration(migrations.Migration):
 
     dependencies = [
-        ("trading", "0001_initial"),
+        ("trading", "0002_order_lists"),
     ]
 
     operations = [

@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('trading', '0002_event_partitions'),
+        ('trading', '0003_event_partitions'),
     ]
 
     operations = [
