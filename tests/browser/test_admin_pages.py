@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from django.contrib.auth.models import Group
 from playwright.sync_api import Page, expect
 
@@ -80,6 +81,27 @@ def test_pages_fit_a_phone(page: Page, account: Account, colour_scheme: Any) -> 
     for url in ("", "trading/order/", f"trading/order/{order.pk}/change/", f"accounts/account/{account.pk}/change/"):
         page.goto(f"/admin/{url}")
         assert is_as_wide_as_the_screen(page), url
+
+
+@pytest.mark.parametrize("colour_scheme", ["light", "dark"])
+def test_pages_keep_the_rules_of_accessibility(page: Page, account: Account, colour_scheme: Any) -> None:
+    """Contrast, names of what can be used, structure: what axe-core knows of WCAG 2.1 AA."""
+    log_in(page, Role.ADMINISTRATOR)
+    page.emulate_media(color_scheme=colour_scheme)
+    for url in ("", "trading/order/", f"accounts/account/{account.pk}/change/", "desk/exposure/", "trading/bust/add/"):
+        page.goto(f"/admin/{url}")
+        found = Axe().run(page, options={"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]}).response
+        assert len(found["passes"]) > 10
+        assert [(fault["id"], fault["nodes"][0]["html"]) for fault in found["violations"]] == [], url
+
+
+def test_orders_need_no_scrolling_sideways(page: Page, account: Account) -> None:
+    log_in(page, Role.DEALING)
+    for width in (1440, 1024, 768):
+        page.set_viewport_size({"width": width, "height": 900})
+        page.goto("/admin/trading/order/")
+        table = page.locator("#result_list")
+        assert table.evaluate("table => table.offsetWidth <= table.parentElement.clientWidth"), width
 
 
 def test_a_dealer_cancels_an_order_after_reading_what_will_happen(page: Page, account: Account) -> None:
