@@ -122,7 +122,7 @@ def test_a_task_belongs_to_the_request_that_led_to_it(written: io.StringIO, empt
     account = factories.account()
     with logs.of_request("request-of-a-trader"):
         order = desk.place(account, "buy", "1000")
-    message = json.loads(cast("bytes", empty_redis.lpop("celery")))
+    message = json.loads(cast("bytes", empty_redis.lpop("orders")))
     args, kwargs, _embedded = json.loads(b64decode(message["body"]))
     trace = build_tracer(tasks.drain.name, tasks.drain, app=app)
     assert trace(message["headers"]["id"], args, kwargs, message["headers"]).retval == 1
