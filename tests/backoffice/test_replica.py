@@ -69,8 +69,8 @@ def test_lists_and_reports_may_lag_and_what_decides_or_is_polled_never_does(foll
     account = factories.account(number="EARLY-1")
     tv, reader = client_of(account.client.user), browser(Role.COMPLIANCE)
     statement = f"/admin/accounts/{account.pk}/statement/?first=2020-01-01&last=2020-01-02&format=csv"
-    before = reader.get("/admin/books/trial-balance/").content.decode()
     follower.catch_up()
+    before = reader.get("/admin/books/trial-balance/").content.decode()
     follower.pause()
     late = factories.account(number="LATE-1", owner=account.client.user)
     cash.deposit(account.pk, Decimal(500), "USD", reference="late")
