@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from backoffice.bench import engine, fills, history, servers, staleness, streams, symbols, world
+from backoffice.bench import engine, executors, fills, history, servers, staleness, streams, symbols, world
 from backoffice.bench.load import Plan, Result, request
 from backoffice.bench.servers import Web
 from backoffice.bench.world import Trader, World
@@ -166,6 +166,14 @@ def place_and_fill(made: World, rounds: int) -> Row:
     )
 
 
+def drains_against_tasks(made: World, rounds: int) -> Row:
+    drains, tasks = executors.compare(made, rounds)
+    ratio = statistics.median(ours / bare for ours, bare in zip(drains, tasks, strict=True))
+    figure = f"{statistics.median(drains):,.0f}/s, {ratio:.2f}x of {statistics.median(tasks):,.0f}/s"
+    wanted = "6x of a Celery task for each order"
+    return Row("orders worked off by drains", figure, wanted, ratio >= 6, ratio, {"drains": drains, "tasks": tasks})
+
+
 def triggers(made: World, rounds: int) -> Row:
     heap, sql = engine.compare(rounds)
     ratio = heap / sql
@@ -207,6 +215,7 @@ CASES: dict[str, Case] = {
     "drf": polls_without_lane,
     "users": users,
     "fill": place_and_fill,
+    "tasks": drains_against_tasks,
     "engine": triggers,
     "stream": stream,
     "symbols": symbol_info,

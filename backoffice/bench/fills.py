@@ -87,11 +87,11 @@ def compare(made: World, rounds: int, seconds: float) -> tuple[list[float], list
     with servers.web() as web, servers.worker() as worker, world.ticking(made):
         plan = Plan(web.port, seconds, [placing(trader, made.symbols) for trader in made.traders[:CLIENTS]])
         servers.load(Plan(web.port, 1.0, plan.connections))
-        _drained()
+        drained()
         for _round in range(rounds):
             before, cpu_before, started = count(), web.cpu_seconds() + _cpu(worker), time.monotonic()
             servers.load(plan)
-            _drained()
+            drained()
             filled = count() - before
             ours.append(filled / (time.monotonic() - started))
             cpu_ms.append((web.cpu_seconds() + _cpu(worker) - cpu_before) / max(filled, 1) * 1000)
@@ -106,7 +106,7 @@ def _prepare(made: World) -> None:
     LedgerAccount.objects.get_or_create(kind=LedgerKind.HOUSE_COMMISSION, account=None, currency_id="USD")
 
 
-def _drained() -> None:
+def drained() -> None:
     if not wait_until(lambda: not Order.objects.queued().exists(), PATIENCE_SECONDS):
         raise RuntimeError("The orders are not worked off.")
 

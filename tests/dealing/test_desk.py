@@ -76,9 +76,9 @@ def test_exposure_says_what_nothing_converts(account: Account) -> None:
     factories.currency("CHF")
     desk.fill(account, "buy", "1000")
     address = reverse("page:desk_exposure")
-    words = "No instrument joins EUR to CHF: what is in EUR is not converted."
+    words = "There is no rate from EUR to CHF: what is in EUR is not converted."
     assert words in dealer().get(address, {"currency": "CHF"}).content.decode()
-    assert "No instrument joins" not in dealer().get(address, {"currency": "USD"}).content.decode()
+    assert "There is no rate" not in dealer().get(address, {"currency": "USD"}).content.decode()
 
 
 def test_the_desk_is_empty_without_trades(account: Account) -> None:

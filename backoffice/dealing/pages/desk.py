@@ -82,7 +82,7 @@ def _exposure(request: HttpRequest, form: CurrencyForm) -> dict[str, Any]:
     legs = exposure.by_currency(lines, prices)
     sentences = [_("What all clients hold together; the house stands on the other side, unless a venue does.")]
     sentences += [
-        _("No instrument joins %(source)s to %(target)s: what is in %(source)s is not converted.")
+        _("There is no rate from %(source)s to %(target)s: what is in %(source)s is not converted.")
         % {"source": code, "target": currency}
         for code in exposure.unjoined([*legs, *(line.instrument.quote_currency for line in lines)], currency, prices)
     ]
