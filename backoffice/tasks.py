@@ -1,9 +1,16 @@
 from typing import Any
 
 from celery import shared_task
-from celery.signals import worker_ready
+from celery.signals import task_prerun, worker_ready
+from django import db
 
 from backoffice import health, partitions
+
+
+@task_prerun.connect
+def reconnect(**kwargs: Any) -> None:
+    """Give up a connection that Postgres has closed meanwhile: Celery keeps it, and every task would fail with it."""
+    db.close_old_connections()
 
 
 @shared_task
