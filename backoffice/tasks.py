@@ -10,7 +10,9 @@ from backoffice import health, partitions
 @task_prerun.connect
 def reconnect(**kwargs: Any) -> None:
     """Give up a connection that Postgres has closed meanwhile: Celery keeps it, and every task would fail with it."""
-    db.close_old_connections()
+    for connection in db.connections.all(initialized_only=True):
+        if not connection.in_atomic_block:  # a task that runs inside of a transaction is part of it
+            connection.close_if_unusable_or_obsolete()
 
 
 @shared_task
