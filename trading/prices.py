@@ -26,6 +26,7 @@ class Prices:
         self._quotes: dict[str, Quote | None] = {}
         self._bad: set[str] = set()
         self._rates: dict[tuple[str, str, bool], Decimal] = {}
+        self._account: Account | None = None
         self.load(symbols)
 
     def load(self, symbols: Iterable[str]) -> None:
@@ -100,13 +101,14 @@ class Prices:
         return 1 / quote.ask if receives else 1 / quote.bid
 
     def on_terms_of(self, account: Account) -> None:
-        """Take the pairs that join currencies from what is known with this account."""
-        if "_pairs" not in self.__dict__ and known.is_sure(account):
-            self._pairs = known.of(account, "pairs", read=pairs_by_currency)
+        """Take the pairs that join currencies, once they are needed, from what is known with this account."""
+        self._account = account
 
     @cached_property
     def _pairs(self) -> Mapping[str, list[Instrument]]:
-        return pairs_by_currency()
+        if self._account is None:
+            return pairs_by_currency()
+        return known.of(self._account, "pairs", read=pairs_by_currency)
 
 
 def pairs_by_currency() -> Mapping[str, list[Instrument]]:
