@@ -10,6 +10,7 @@ from decimal import Decimal
 from django.db import connection
 from django.db.models import Max, QuerySet, Sum
 
+from accounts import bounded
 from accounts.choices import LedgerKind, TransferKind
 from accounts.models import Account, Posting
 
@@ -67,9 +68,7 @@ def totals(account: Account) -> dict[TransferKind, Decimal]:
         sums = {**sums, kind: sums.get(kind, Decimal(0)) - row["total"]}
         last = max(last, row["last"])
     if is_kept:
-        while len(_sums) >= ACCOUNTS_KEPT:
-            _sums.pop(next(iter(_sums)), None)
-        _sums[account.pk] = last, sums
+        bounded.keep(_sums, account.pk, (last, sums), most=ACCOUNTS_KEPT)
     return sums
 
 

@@ -53,24 +53,23 @@ def request_id() -> str:
     return _request_id.get()
 
 
-@contextlib.contextmanager
-def of_request(request_id: str) -> Iterator[None]:
+def of_request(request_id: str) -> contextlib.AbstractContextManager[None]:
     """Lines in this block belong to the request."""
-    token = _request_id.set(request_id)
-    try:
-        yield
-    finally:
-        _request_id.reset(token)
+    return _with(_request_id, request_id)
+
+
+def of_order(order_id: int) -> contextlib.AbstractContextManager[None]:
+    """Lines in this block belong to the order."""
+    return _with(_order_id, str(order_id))
 
 
 @contextlib.contextmanager
-def of_order(order_id: int) -> Iterator[None]:
-    """Lines in this block belong to the order."""
-    token = _order_id.set(str(order_id))
+def _with(var: ContextVar[str], value: str) -> Iterator[None]:
+    token = var.set(value)
     try:
         yield
     finally:
-        _order_id.reset(token)
+        var.reset(token)
 
 
 class Ids(logging.Filter):

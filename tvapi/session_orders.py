@@ -13,7 +13,7 @@ import msgspec
 from django.db.models import Prefetch
 from django.utils import translation
 
-from accounts import known
+from accounts import bounded, known
 from accounts.models import Account
 from marketdata.models import Instrument
 from trading import instruments_of, states
@@ -69,11 +69,5 @@ def _rendered(account: Account, shown: Iterable[tuple[int, datetime]]) -> list[m
     for order in instruments_of.attach(account, missing.prefetch_related(standing_executions())):
         found[order.pk] = msgspec.Raw(renderers.encode(wire.order(order)))
         if order.status in states.FINAL:
-            _remember((order.pk, order.updated_at, language, terms), found[order.pk])
+            bounded.keep(_ended, (order.pk, order.updated_at, language, terms), found[order.pk], most=KEPT)
     return [found[key[0]] for key in keys]
-
-
-def _remember(key: _Key, raw: msgspec.Raw) -> None:
-    while len(_ended) >= KEPT:
-        _ended.pop(next(iter(_ended)), None)
-    _ended[key] = raw

@@ -174,12 +174,7 @@ async def _user(scope: Scope) -> User | None:
     token = bearer(scope["headers"])
     if token is None or (user := await sync_to_async(_user_of)(token)) is None:
         return None
-    address = networks.address_of((scope.get("client") or ("",))[0], ",".join(_header(scope, b"x-forwarded-for")))
-    return user if networks.address_may_serve_data(address, user) else None
-
-
-def _header(scope: Scope, name: bytes) -> list[str]:
-    return [value.decode("latin-1") for each, value in scope["headers"] if each.lower() == name]
+    return user if networks.address_may_serve_data(networks.address_of_scope(scope), user) else None
 
 
 def _user_of(token: str) -> User | None:

@@ -16,7 +16,7 @@ from django.conf import settings
 from django.utils import translation
 from django.utils.translation import gettext as _
 
-from accounts import networks, origins, tokens
+from accounts import bounded, networks, origins, tokens
 from tvapi import exceptions, locales, renderers
 
 Scope = MutableMapping[str, Any]
@@ -38,11 +38,10 @@ class Buckets:
 
     def take(self, sender: str, now: float) -> bool:
         """Whether he may have one more answer."""
-        left, at = self._filled.pop(sender, (self._size, now))  # put in again at the end: the idle ones leave first
+        left, at = self._filled.get(sender, (self._size, now))
         left = min(self._size, left + (now - at) * self._rate)
-        while len(self._filled) >= MOST_SENDERS:
-            self._filled.pop(next(iter(self._filled)))
-        self._filled[sender] = (left - 1 if left >= 1 else left, now)
+        # Those who ask are put in anew, so the idle ones leave first.
+        bounded.keep(self._filled, sender, (left - 1 if left >= 1 else left, now), most=MOST_SENDERS)
         return left >= 1
 
 
@@ -56,7 +55,7 @@ async def handle(scope: Scope, receive: Receive, send: Send) -> bool:
         return False
     headers = dict(scope["headers"])
     now, token = time.monotonic(), headers.get(b"authorization", b"")
-    may_ask = _by_address.take(address_of(scope), now)
+    may_ask = _by_address.take(networks.address_of_scope(scope), now)
     if may_ask and (not token or _by_token.take(tokens.digest(token.decode("latin-1")), now)):
         return False
     await _refuse(scope, headers.get(b"origin", b"").decode("latin-1"), send)
@@ -66,13 +65,8 @@ async def handle(scope: Scope, receive: Receive, send: Send) -> bool:
 def is_of_data_server(scope: Scope) -> bool:
     """Whether a data server asks, or what only data servers ask for is asked, where their networks are not known."""
     if known := settings.DATA_SERVER_NETWORKS:
-        return networks.is_inside(address_of(scope), known)
+        return networks.is_inside(networks.address_of_scope(scope), known)
     return scope["path"] in DATA_PATHS
-
-
-def address_of(scope: Scope) -> str:
-    forwarded = [value.decode("latin-1") for name, value in scope["headers"] if name == b"x-forwarded-for"]
-    return networks.address_of((scope.get("client") or ("",))[0], ",".join(forwarded))
 
 
 async def _refuse(scope: Scope, origin: str, send: Send) -> None:

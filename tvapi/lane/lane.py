@@ -14,7 +14,7 @@ from django import db
 from django.conf import settings
 from django.utils import translation
 
-from accounts import fence, origins, tokens
+from accounts import bounded, fence, origins, tokens
 from accounts.tokens import Login, OwnAccount
 from backoffice import redis_pools
 from trading.errors import OrderRejected
@@ -118,9 +118,7 @@ class Lane:
         snapshot = snapshots.decode(body)
         if (snapshot.account_id, snapshot.language, snapshot.head) != (account.id, language, head):
             return None
-        if len(self._snapshots) >= KEPT_SNAPSHOTS:
-            self._snapshots.pop(next(iter(self._snapshots)))
-        self._snapshots[place] = (head, snapshot)
+        bounded.keep(self._snapshots, place, (head, snapshot), most=KEPT_SNAPSHOTS)
         return snapshot
 
     def _is_current(self, known: Catalogue, terms_fence: bytes | None) -> bool:
