@@ -407,9 +407,10 @@ class Terms(models.Model):
         return str(self.version)
 
 
-def columns_of(model: type[models.Model]) -> str:
+def columns_of(model: type[models.Model], table: str = "") -> str:
     """The columns by name: a prepared `*` fails on every connection that is open while a column is added."""
-    return ", ".join(str(field.column) for field in model._meta.concrete_fields)
+    of_table = f"{table}." if table else ""
+    return ", ".join(f"{of_table}{field.column}" for field in model._meta.concrete_fields)
 
 
 class AccountQuerySet(models.QuerySet["Account"]):
@@ -418,6 +419,22 @@ class AccountQuerySet(models.QuerySet["Account"]):
         if user.is_data_client:
             return self.none()
         return self.filter(client__user=user).exclude(state=AccountState.CLOSED)
+
+    def own(self, user: User, number: str) -> Account:
+        """The one of `of_user` with that number, with the version of the terms. Raises `Account.DoesNotExist`.
+
+        Every request of a trader's asks this, and a queryset takes ten times as long to put together as this to run.
+        """
+        rows = self.raw(
+            f"SELECT {columns_of(self.model)}, (SELECT version FROM {Terms._meta.db_table}) AS terms"  # noqa: S608
+            f" FROM {self.model._meta.db_table} WHERE number = %s AND state <> %s"
+            f" AND client_id IN (SELECT id FROM {Client._meta.db_table} WHERE user_id = %s)",
+            [number, AccountState.CLOSED, user.pk],
+        )
+        for account in rows if not user.is_data_client else ():
+            account.know()
+            return account
+        raise self.model.DoesNotExist
 
     def with_terms(self) -> AccountQuerySet:
         """Each with the version of the terms, so that what is known at it need not be read."""

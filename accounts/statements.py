@@ -8,11 +8,11 @@ from datetime import datetime
 from decimal import Decimal
 
 from django.db import connection
-from django.db.models import Max, QuerySet, Sum
+from django.db.models import QuerySet, Sum
 
 from accounts import bounded
 from accounts.choices import LedgerKind, TransferKind
-from accounts.models import Account, Posting
+from accounts.models import Account, LedgerAccount, Posting, Transfer
 
 ACCOUNTS_KEPT = 20_000
 
@@ -54,6 +54,16 @@ def of(account: Account, since: datetime, until: datetime, currency: str | None 
     return Statement(opening, list(_running(opening, within)))
 
 
+_NEW = f"""
+SELECT transfer.kind, sum(posting.amount), max(posting.id)
+  FROM {Posting._meta.db_table} AS posting
+  JOIN {LedgerAccount._meta.db_table} AS ledger ON ledger.id = posting.ledger_account_id
+  JOIN {Transfer._meta.db_table} AS transfer ON transfer.id = posting.transfer_id
+ WHERE ledger.kind = '{LedgerKind.CLIENT}' AND ledger.account_id = %s AND ledger.currency_id = %s AND posting.id > %s
+ GROUP BY transfer.kind
+"""  # noqa: S608
+
+
 def totals(account: Account) -> dict[TransferKind, Decimal]:
     """All that movements of each kind ever came to, in the account's currency.
 
@@ -62,11 +72,10 @@ def totals(account: Account) -> dict[TransferKind, Decimal]:
     """
     is_kept = not connection.in_atomic_block
     last, sums = _sums.get(account.pk, (0, {})) if is_kept else (0, {})
-    new = _postings(account, account.currency_id).filter(pk__gt=last).values("transfer__kind").order_by()
-    for row in new.annotate(total=Sum("amount"), last=Max("pk")):
-        kind = TransferKind(row["transfer__kind"])
-        sums = {**sums, kind: sums.get(kind, Decimal(0)) - row["total"]}
-        last = max(last, row["last"])
+    with connection.cursor() as cursor:
+        for kind, total, newest in cursor.execute(_NEW, [account.pk, account.currency_id, last]).fetchall():
+            sums = {**sums, TransferKind(kind): sums.get(TransferKind(kind), Decimal(0)) - total}
+            last = max(last, newest)
     if is_kept:
         bounded.keep(_sums, account.pk, (last, sums), most=ACCOUNTS_KEPT)
     return sums

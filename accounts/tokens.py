@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
+from typing import Any, cast
 from uuid import UUID
 
 from django.conf import settings
@@ -21,7 +22,7 @@ from django.utils import timezone
 
 from accounts import fence
 from accounts.choices import AccountState, RenewalKind
-from accounts.models import AccessToken, User
+from accounts.models import AccessToken, User, columns_of
 from accounts.oauth_models import OAuthClient, RenewalToken
 
 KEPT_AFTER_END = timedelta(days=30)  # for support, who look at what was given out
@@ -93,14 +94,26 @@ def keep_renewal(
     )
 
 
+# As `_working`. Every request asks this, and a queryset takes ten times as long to put together as this to run.
+_WHOSE = f"""
+SELECT {columns_of(User, "whose")}, renewal.id AS unconfirmed
+  FROM {AccessToken._meta.db_table} AS token
+  JOIN {User._meta.db_table} AS whose ON whose.id = token.user_id AND whose.is_active
+  LEFT JOIN {OAuthClient._meta.db_table} AS client ON client.id = token.client_id
+  LEFT JOIN {RenewalToken._meta.db_table} AS renewal ON renewal.id = token.renewal_id AND renewal.confirmed_at IS NULL
+ WHERE token.digest = %s AND token.expires_at > %s AND token.revoked_at IS NULL
+   AND (token.client_id IS NULL OR client.is_active)
+"""  # noqa: S608
+
+
 def user_of(token: str) -> User | None:
     """Whose token it is; None when it is unknown, expired or revoked, or its user or client was switched off."""
-    row = _working().select_related("user", "renewal").filter(digest=digest(token)).first()
-    if row is None:
-        return None
-    if row.renewal and row.renewal.confirmed_at is None:
-        confirm(row.renewal)
-    return row.user
+    rows: Iterable[Any] = User.objects.raw(_WHOSE, [digest(token), timezone.now()])
+    for user in rows:
+        if user.unconfirmed:
+            confirm(RenewalToken.objects.get(pk=user.unconfirmed))
+        return cast(User, user)
+    return None
 
 
 def logins(digests: Iterable[str]) -> dict[str, Login]:

@@ -89,6 +89,7 @@ STREAM_PORT = _port("STREAM_PORT", HTTP_PORT + 1)
 PART = env.str("PART", default="web")
 WEB_THREADS = env.int("WEB_THREADS", default=8)  # of each ASGI process; each keeps a database connection
 DATA_THREADS = env.int("DATA_THREADS", default=3)  # besides these, for what data servers ask
+LANE_THREADS = env.int("LANE_THREADS", default=3)  # and for polled answers that nobody has at hand
 # How many answers a token may have in a second, and ten times that an address; 0: any number. Not for data servers.
 REQUESTS_A_SECOND = env.float("REQUESTS_A_SECOND", default=50.0 if not IS_LOCAL else 0.0)
 # How long a web or stream process that was told to stop answers on, so that balancers notice; see backoffice.departure.

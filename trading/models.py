@@ -110,10 +110,6 @@ class OrderQuerySet(models.QuerySet["Order"]):
     def final(self) -> OrderQuerySet:
         return self.filter(status__in=states.FINAL)
 
-    def of_session(self, since: datetime) -> OrderQuerySet:
-        """What `/orders` returns: all that is live, and what became final since (ORD-4, ORD-5)."""
-        return self.filter(Q(status__in=states.LIVE) | Q(final_at__gte=since))
-
     def brackets(self) -> OrderQuerySet:
         """Stop losses and take profits."""
         return self.exclude(role="")
@@ -506,7 +502,8 @@ class Position(models.Model):
             ),
             models.CheckConstraint(condition=Q(margin__gte=0), name="position_margin_not_negative"),
         ]
-        indexes = [models.Index(fields=["account"], condition=Q(closed_at=None), name="positions_open")]
+        # Those closed a moment ago are still shown (POS-6), and an account that holds each trade by itself has many.
+        indexes = [models.Index(fields=["account", "closed_at"], name="positions_shown")]
 
     def __str__(self) -> str:
         return f"{self.pk}: {self.side} {self.qty} {self.instrument}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import NamedTuple
 
 import msgspec
 from django.db.models import Subquery, Sum
@@ -80,6 +81,13 @@ class AccountValue:
         return self.equity - self.margin - self.held
 
 
+class Money(NamedTuple):
+    """What a margin account has of its own currency, and what of it its live orders hold."""
+
+    cash: Decimal
+    held: Decimal
+
+
 @dataclass(frozen=True, slots=True)
 class SpotValue:
     """An asset's worth in the account's currency and in BTC; None where no rate is known."""
@@ -96,15 +104,17 @@ def open_positions(account: Account) -> list[Position]:
     return instruments_of.attach(account, account.positions.open().order_by("pk"))
 
 
-def portfolio(account: Account, positions: Sequence[Position]) -> Portfolio:
-    """A margin account and its open positions, without prices."""
-    held = account.orders.live().order_by().values("account").annotate(sum=Sum("held")).values("sum")
-    cash = account.balances.filter(currency=account.currency_id).values("total")
-    [(balance, held)] = Account.objects.filter(pk=account.pk).values_list(Subquery(cash), Subquery(held))
+def portfolio(account: Account, positions: Sequence[Position], money: Money | None = None) -> Portfolio:
+    """A margin account and its open positions, without prices; its money is read unless it is at hand."""
+    if money is None:
+        held = account.orders.live().order_by().values("account").annotate(sum=Sum("held")).values("sum")
+        cash = account.balances.filter(currency=account.currency_id).values("total")
+        [(cash_sum, held_sum)] = Account.objects.filter(pk=account.pk).values_list(Subquery(cash), Subquery(held))
+        money = Money(cash_sum or Decimal(0), held_sum or Decimal(0))
     return Portfolio(
-        balance=balance or Decimal(0),
+        balance=money.cash,
         margin=sum((position.margin for position in positions), Decimal(0)),
-        held=held or Decimal(0),
+        held=money.held,
         holdings=[Holding.of(position) for position in positions],
     )
 

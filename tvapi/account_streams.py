@@ -187,7 +187,7 @@ def _render_changed(topics: Iterable[Topic], known: Mapping[Topic, Rendered]) ->
 
 def _objects(account: Account, kind: str) -> dict[str, bytes]:
     """What the polled endpoint says, object by object; a state has no id."""
-    said = answers.OF_ACCOUNT[kind](snapshots.current(account), Prices())
+    said = answers.OF_ACCOUNT[kind](snapshots.current(account.pk), Prices())
     bodies = [encode(each) for each in (said if isinstance(said, list) else [said])]
     return {_identified(body).id: body for body in bodies}
 

@@ -1,7 +1,7 @@
 """The orders of an account's session, as `/orders` shows them (ORD-4 … ORD-6), rendered for snapshots.
 
-A trader's session can have thousands of orders, and each change of one makes all snapshots of the account anew. Those
-that have ended do not change, so a process renders each of them once.
+A trader's session can have thousands of orders, and each change of one makes all snapshots of the account anew. So a
+process renders an order once for each version of its row.
 """
 
 from __future__ import annotations
@@ -10,23 +10,36 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 import msgspec
+from django.db import connection
 from django.db.models import Prefetch
 from django.utils import translation
 
 from accounts import bounded, known
 from accounts.models import Account
 from marketdata.models import Instrument
-from trading import instruments_of, states
+from trading import instruments_of
 from trading.models import Execution, Order
 from trading.sessions_of import LEAST_SHOWN, LONGEST_CLOSURE_DAYS, ROUND_THE_CLOCK, next_start, session_start
 from tvapi import renderers, wire
 
 KEPT = 50_000
+ACCOUNTS_KEPT = 50_000
+LOOK_BACK_AGAIN = timedelta(hours=1)
 
-# By order, the moment of its last change, language, and the version of the terms (currencies have decimals). A bust
-# changes an order that has ended, and with it that moment.
-_Key = tuple[int, datetime, str, int]
-_ended: dict[_Key, msgspec.Raw] = {}
+# `xmin`, the transaction that wrote the row, is Postgres' own name for a version of it.
+_CHOSEN = f"""
+SELECT id, xmin::text, instrument_id, final_at
+  FROM {Order._meta.db_table}
+ WHERE account_id = %s AND (final_at IS NULL OR final_at >= %s)
+ ORDER BY id DESC
+"""  # noqa: S608
+
+# By order, the version of its row, language, and the version of the terms (currencies have decimals). Whatever changes
+# what an order costs, a fill or a bust, changes its row too.
+_Key = tuple[int, str, str, int]
+_rendered: dict[_Key, msgspec.Raw] = {}
+
+_looked_back: dict[int, tuple[datetime, frozenset[int]]] = {}  # by account: when, and what was found
 
 
 def of_session(account: Account, now: datetime) -> tuple[list[msgspec.Raw], list[datetime]]:
@@ -36,24 +49,25 @@ def of_session(account: Account, now: datetime) -> tuple[list[msgspec.Raw], list
     One statement chooses among both kinds: an order that becomes final between two would be in neither, and vanish for
     a moment.
     """
-    starts: dict[int, datetime] = {}
-    moments: list[datetime] = []
-    oldest = now - timedelta(days=LONGEST_CLOSURE_DAYS)
-    ended = account.orders.filter(final_at__gte=oldest).order_by().values_list("instrument", flat=True).distinct()
-    for instrument in known.several(account, "instrument", set(ended), Instrument.objects.in_bulk).values():
-        starts[instrument.pk] = session_start(instrument, now)
-        moments += next_start(instrument, now)
-    earliest = min([*starts.values(), now - ROUND_THE_CLOCK])
-    columns = ("pk", "instrument_id", "final_at", "updated_at")
-    shown: list[tuple[int, datetime]] = []
-    for pk, instrument_id, final_at, updated_at in (
-        account.orders.of_session(earliest).order_by("-pk").values_list(*columns)
-    ):
-        if final_at is None or final_at >= starts.get(instrument_id, earliest):
-            shown.append((pk, updated_at))
-        if final_at is not None:
-            moments += [final_at + LEAST_SHOWN, final_at + ROUND_THE_CLOCK]
-    return _rendered(account, shown), moments
+    day_ago = now - ROUND_THE_CLOCK
+    starts = {pk: session_start(instrument, now) for pk, instrument in _instruments(account, _ended(account, now))}
+    earliest = min([*starts.values(), day_ago])
+    with connection.cursor() as cursor:
+        rows = cursor.execute(_CHOSEN, [account.pk, earliest]).fetchall()
+    traded = dict(_instruments(account, {instrument_id for _pk, _writer, instrument_id, _final_at in rows}))
+    starts |= {pk: session_start(instrument, now) for pk, instrument in traded.items() if pk not in starts}
+
+    shown = [
+        (pk, writer)
+        for pk, writer, instrument_id, final_at in rows
+        if final_at is None or final_at >= starts[instrument_id]
+    ]
+    ends = [final_at for _pk, _writer, _instrument_id, final_at in rows if final_at is not None]
+    moments = [moment for instrument in traded.values() for moment in next_start(instrument, now)]
+    for shown_for in (LEAST_SHOWN, ROUND_THE_CLOCK):
+        if oldest := min((end for end in ends if end > now - shown_for), default=None):
+            moments.append(oldest + shown_for)
+    return _render(account, shown), moments
 
 
 def standing_executions() -> Prefetch[str]:
@@ -61,13 +75,37 @@ def standing_executions() -> Prefetch[str]:
     return Prefetch("executions", Execution.objects.standing())
 
 
-def _rendered(account: Account, shown: Iterable[tuple[int, datetime]]) -> list[msgspec.Raw]:
+def _ended(account: Account, now: datetime) -> frozenset[int]:
+    """The instruments of orders that ended lately, any of which may belong to a session that goes on.
+
+    It may lack what ended since the last look back, which is hardly ever more than an hour ago: all that ended in the
+    last 24 hours is looked at anyway.
+    """
+    looked_at, found = _looked_back.get(account.pk, (None, frozenset()))
+    if looked_at and timedelta(0) <= now - looked_at < LOOK_BACK_AGAIN:
+        return found
+    oldest = now - timedelta(days=LONGEST_CLOSURE_DAYS)
+    ended = account.orders.filter(final_at__gte=oldest).order_by().values_list("instrument", flat=True).distinct()
+    found = frozenset(ended)
+    if not connection.in_atomic_block:
+        bounded.keep(_looked_back, account.pk, (now, found), most=ACCOUNTS_KEPT)
+    return found
+
+
+def _instruments(account: Account, ids: Iterable[int]) -> Iterable[tuple[int, Instrument]]:
+    return known.several(account, "instrument", set(ids), Instrument.objects.in_bulk).items()
+
+
+def _render(account: Account, shown: Iterable[tuple[int, str]]) -> list[msgspec.Raw]:
     language, terms = translation.get_language(), account.terms or 0
-    keys: list[_Key] = [(pk, updated_at, language, terms) for pk, updated_at in shown]
-    found = {key[0]: raw for key in keys if (raw := _ended.get(key))}
-    missing = Order.objects.filter(pk__in=[key[0] for key in keys if key[0] not in found])
-    for order in instruments_of.attach(account, missing.prefetch_related(standing_executions())):
-        found[order.pk] = msgspec.Raw(renderers.encode(wire.order(order)))
-        if order.status in states.FINAL:
-            bounded.keep(_ended, (order.pk, order.updated_at, language, terms), found[order.pk], most=KEPT)
-    return [found[key[0]] for key in keys]
+    keys: dict[int, _Key] = {pk: (pk, writer, language, terms) for pk, writer in shown}
+    # A transaction that changes a row twice gives both versions one name, and may be taken back.
+    is_kept = not connection.in_atomic_block
+    found = {pk: raw for pk, key in keys.items() if (raw := _rendered.get(key))} if is_kept else {}
+    if missing := keys.keys() - found.keys():
+        orders = Order.objects.filter(pk__in=missing).prefetch_related(standing_executions())
+        for order in instruments_of.attach(account, orders):
+            found[order.pk] = msgspec.Raw(renderers.encode(wire.order(order)))
+            if is_kept:  # perhaps as of a later version, which is then the only one that others will ask for
+                bounded.keep(_rendered, keys[order.pk], found[order.pk], most=KEPT)
+    return [found[pk] for pk in keys]

@@ -18,16 +18,15 @@ import msgspec
 import redis
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Q
 from django.utils import timezone, translation
 
 from accounts import fence, statements
-from accounts.choices import TransferKind
-from accounts.models import Account, Balance, Currency, TradingConditions
+from accounts.choices import AccountState, TransferKind
+from accounts.models import Account, Balance, Client, Currency, Terms, TradingConditions, columns_of
 from trading import exposure, instruments_of, valuation
 from trading.margin_terms import Upkeep
-from trading.models import Position
-from trading.valuation import Asset, Portfolio
+from trading.models import Order, Position
+from trading.valuation import Asset, Money, Portfolio
 from tvapi import renderers, session_orders, wire
 
 MAX_AGE_SECONDS = 60  # what slips by every fence, as when a Redis that takes over has forgotten one, ends with this
@@ -42,6 +41,7 @@ class Snapshot(msgspec.Struct, frozen=True):
 
     account_id: int
     user_id: int
+    is_closed: bool
     version: int
     terms: int
     made_ns: int
@@ -93,24 +93,25 @@ def is_valid(snapshot: Snapshot, account_fence: bytes | None, terms_fence: bytes
     )
 
 
-def current(account: Account) -> Snapshot:
+def current(account_id: int) -> Snapshot:
     """The account as it is now, in the language of the moment: from Redis where that is sure, else from Postgres.
 
-    Inside a transaction only Postgres knows what was changed so far, and what it says is not for others yet.
+    Inside a transaction only Postgres knows what was changed so far, and what it says is not for others yet. Raises
+    Account.DoesNotExist.
     """
     if not settings.POLL_SNAPSHOTS or transaction.get_connection().in_atomic_block:
-        return take(account.pk)
+        return take(account_id)
     try:
-        if found := _stored(account.pk):
+        if found := _stored(account_id):
             return found
     except redis.RedisError as error:
         logger.warning("Snapshots cannot be read, Postgres answers: %s", error)
-        return take(account.pk)
-    snapshot = take(account.pk)
+        return take(account_id)
+    snapshot = take(account_id)
     try:
         store(snapshot)
     except redis.RedisError as error:
-        logger.warning("A snapshot of account %s cannot be stored: %s", account.pk, error)
+        logger.warning("A snapshot of account %s cannot be stored: %s", account_id, error)
     return snapshot
 
 
@@ -180,8 +181,7 @@ def take(account_id: int) -> Snapshot:
     The versions are read first. What changes after that is perhaps in the snapshot and perhaps not, but then the fence
     is ahead of it already: it serves the one answer it was made for, and is not kept.
     """
-    account = Account.objects.select_related("client").with_terms().get(pk=account_id)
-    account.know()
+    account, user_id, money = _read(account_id)
     made_ns, now = time.time_ns(), timezone.now()
     shown, moments = session_orders.of_session(account, now)
     open_positions, closed, closed_until = _positions(account, now)
@@ -190,7 +190,8 @@ def take(account_id: int) -> Snapshot:
     conditions, conditions_until = _conditions(account, now)
     return Snapshot(
         account_id=account.pk,
-        user_id=account.client.user_id,
+        user_id=user_id,
+        is_closed=account.state == AccountState.CLOSED,
         version=account.version,
         terms=account.terms or 0,
         made_ns=made_ns,
@@ -199,7 +200,7 @@ def take(account_id: int) -> Snapshot:
         profile=account.profile,
         money=(account.currency.code, account.currency.decimals, account.currency.cash_decimals),
         orders=shown,
-        portfolio=valuation.portfolio(account, open_positions) if account.profile.has_positions else None,
+        portfolio=valuation.portfolio(account, open_positions, money) if account.profile.has_positions else None,
         kept=exposure.upkeeps(account, conditions, open_positions) if conditions else [Upkeep()] * len(open_positions),
         financing=totals.get(TransferKind.SWAP, NOTHING) + totals.get(TransferKind.FUNDING, NOTHING),
         commission=totals.get(TransferKind.COMMISSION, NOTHING),
@@ -210,8 +211,36 @@ def take(account_id: int) -> Snapshot:
     )
 
 
+_ACCOUNT = f"""
+SELECT {columns_of(Account)}, (SELECT version FROM {Terms._meta.db_table}) AS terms,
+       (SELECT user_id FROM {Client._meta.db_table} WHERE id = client_id) AS user_id,
+       (SELECT total FROM {Balance._meta.db_table} AS balance
+         WHERE balance.account_id = account.id AND balance.currency_id = account.currency_id) AS cash,
+       (SELECT sum(held) FROM {Order._meta.db_table} AS live
+         WHERE live.account_id = account.id AND live.final_at IS NULL) AS held
+  FROM {Account._meta.db_table} AS account
+ WHERE id = %s
+"""  # noqa: S608
+
+
+def _read(account_id: int) -> tuple[Account, int, Money]:
+    """The account with the version of the terms, whose it is, and its money. Raises Account.DoesNotExist."""
+    found: Iterable[Any] = Account.objects.raw(_ACCOUNT, [account_id])
+    for account in found:
+        account.know()
+        return account, account.user_id, Money(account.cash or NOTHING, account.held or NOTHING)
+    raise Account.DoesNotExist
+
+
 def _raw(value: Any) -> msgspec.Raw:
     return msgspec.Raw(renderers.encode(value))
+
+
+_POSITIONS = f"""
+SELECT {columns_of(Position)} FROM {Position._meta.db_table}
+ WHERE account_id = %s AND (closed_at IS NULL OR closed_at > %s)
+ ORDER BY id
+"""  # noqa: S608
 
 
 def _positions(account: Account, now: datetime) -> tuple[list[Position], list[Position], float]:
@@ -219,8 +248,7 @@ def _positions(account: Account, now: datetime) -> tuple[list[Position], list[Po
     shown_for = timedelta(seconds=settings.SHOW_CLOSED_POSITIONS_SECONDS)
     if not account.profile.has_positions:
         return [], [], NEVER
-    shown = account.positions.filter(Q(closed_at=None) | Q(closed_at__gt=now - shown_for))
-    found = instruments_of.attach(account, shown.order_by("pk"))
+    found = instruments_of.attach(account, Position.objects.raw(_POSITIONS, [account.pk, now - shown_for]))
     ends = [each.closed_at + shown_for for each in found if each.closed_at]
     return [each for each in found if not each.closed_at], [each for each in found if each.closed_at], _first(ends, now)
 

@@ -145,7 +145,7 @@ async def _read(
 def _from_django(account: Account) -> bytes:
     """What the view does."""
     with translation.override("en"):
-        snapshot = snapshots.current(account)
+        snapshot = snapshots.current(account.pk)
         return renderers.encode({"s": "ok", "d": answers.state(snapshot, Prices())})
 
 

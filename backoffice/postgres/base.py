@@ -1,19 +1,39 @@
-"""Django's Postgres backend, and work that is done just before a COMMIT: where it fails, nothing is committed.
+"""Django's Postgres backend, and two things more: work done just before a COMMIT, and moments read quickly.
 
-What Django offers, `on_commit`, comes after the commit, when a process may be dead already.
+Where that work fails, nothing is committed. What Django offers, `on_commit`, comes after the commit, when a process may
+be dead already.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable
+from datetime import UTC
 from typing import Any
 
+import psycopg
 from django.db.backends.postgresql import base
 from django.db.transaction import TransactionManagementError
 
 # Takes what the transaction has gathered for it. Raises `django.db.Error` when there must be no commit.
 BeforeCommit = Callable[[list[Any]], None]
+
+_MOMENT = psycopg.postgres.types["timestamptz"].oid
+
+
+class MomentLoader:
+    """Reads a moment with what psycopg has compiled for it, in the time zone of the connection, which is UTC.
+
+    Django's own loader is Python and takes fifteen times as long; an order alone has six moments.
+    """
+
+    format = psycopg.pq.Format.TEXT
+    timezone = UTC  # Django compares it with the one it wants
+
+    def __init__(self, oid: int, context: Any = None) -> None:
+        compiled = psycopg.adapters.get_loader(_MOMENT, self.format)
+        assert compiled is not None
+        self.load = compiled(oid, context).load
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
@@ -21,6 +41,12 @@ class DatabaseWrapper(base.DatabaseWrapper):
         super().__init__(*args, **kwargs)
         # As Django's own `run_on_commit`: with the savepoints that were open, since a rollback to one takes it back.
         self.run_before_commit: list[tuple[set[str], BeforeCommit, Any]] = []
+
+    def get_new_connection(self, conn_params: Any) -> Any:
+        connection = super().get_new_connection(conn_params)
+        if self.timezone == UTC:
+            connection.adapters.register_loader(_MOMENT, MomentLoader)
+        return connection
 
     def before_commit(self, call: BeforeCommit, argument: Any) -> None:
         """Call it once before the commit, with the arguments given to it meanwhile. Needs a transaction."""

@@ -155,7 +155,7 @@ class Business:
 
 def from_postgres(target: str, token: str) -> Answer:
     """What Django answers without anything that was kept."""
-    with mock.patch.object(snapshots, "current", lambda account: snapshots.take(account.pk)):
+    with mock.patch.object(snapshots, "current", snapshots.take):
         return django(target, token)
 
 

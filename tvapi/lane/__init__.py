@@ -1,7 +1,7 @@
 """The poll lane: the polled answers, given before Django is asked, from memory and one question to Redis.
 
-It gives an answer only when it knows that Django would give the same one. Everything else goes on to Django: what it
-has no snapshot of, whoever it does not know, what is to be refused, and every trouble. See docs/decisions/poll-lane.md.
+It gives an answer only when it knows that Django would give the same one. Everything else goes on to Django: whoever it
+does not know, what is to be refused, and every trouble. See docs/decisions/poll-lane.md.
 """
 
 from __future__ import annotations

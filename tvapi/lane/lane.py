@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +16,8 @@ from django.conf import settings
 from django.utils import translation
 
 from accounts import bounded, fence, origins, tokens
-from accounts.tokens import Login, OwnAccount
+from accounts.models import Account
+from accounts.tokens import OwnAccount
 from backoffice import redis_pools
 from trading.errors import OrderRejected
 from tvapi import answers, renderers, snapshots
@@ -49,7 +51,8 @@ class Lane:
         self._pipe: Pipe | None = None
         self._snapshots: dict[tuple[int, str], tuple[bytes, Snapshot]] = {}  # with their heads
         self._background: list[asyncio.Task[None]] = []
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="lane")  # for the database
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="lane")  # for the database, in the background
+        self._makers = ThreadPoolExecutor(settings.LANE_THREADS, thread_name_prefix="lane-maker")
 
     async def answer(self, asked: Asked, digest: str) -> bytes | None:
         """The body that Django would send; None when that is not sure."""
@@ -75,23 +78,33 @@ class Lane:
             if asked.answer not in answers.OF_ACCOUNT:
                 return self._prices_of(asked, account, known)
             snapshot = await self._snapshot(pipe, key, account, language, head)
-        except (OSError, redis.RedisError):
+            if snapshot is None or not snapshots.is_valid(snapshot, account_fence, terms_fence, time.time()):
+                snapshot = await self._made_now(account, language)
+        except (OSError, redis.RedisError, db.Error, Account.DoesNotExist):
             return None
-        if snapshot is None or not snapshots.is_valid(snapshot, account_fence, terms_fence, time.time()):
+        if snapshot.user_id != login.user_id or snapshot.is_closed:
             return None
-        return self._of_account(asked, login, snapshot, known) if snapshot.user_id == login.user_id else None
+        return self._of_account(asked, snapshot, known)
 
     async def close(self) -> None:
         """End what runs in the background."""
         for task in self._background:
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
-        await asyncio.get_running_loop().run_in_executor(self._thread, db.connections.close_all)
+        await _in(self._thread, db.connections.close_all)
+        met = threading.Barrier(settings.LANE_THREADS)  # so that each thread closes its own
+
+        def close() -> None:
+            met.wait()
+            db.connections.close_all()
+
+        await asyncio.gather(*(_in(self._makers, close) for _thread in range(settings.LANE_THREADS)))
         self._thread.shutdown()
+        self._makers.shutdown()
 
     # --- answers ------------------------------------------------------------------------------------------------------
 
-    def _of_account(self, asked: Asked, login: Login, snapshot: Snapshot, known: Catalogue) -> bytes | None:
+    def _of_account(self, asked: Asked, snapshot: Snapshot, known: Catalogue) -> bytes | None:
         make, prices = answers.OF_ACCOUNT[asked.answer], LivePrices(self._market, known.pairs)
         return _body(asked.language, lambda: make(snapshot, prices))
 
@@ -119,6 +132,17 @@ class Lane:
         if (snapshot.account_id, snapshot.language, snapshot.head) != (account.id, language, head):
             return None
         bounded.keep(self._snapshots, place, (head, snapshot), most=KEPT_SNAPSHOTS)
+        return snapshot
+
+    async def _made_now(self, account: OwnAccount, language: str) -> Snapshot:
+        """What Django would make: by itself, or what another request has made since this one asked Redis."""
+
+        def make() -> Snapshot:
+            with translation.override(language):
+                return snapshots.current(account.id)
+
+        snapshot = await _in(self._makers, make)
+        bounded.keep(self._snapshots, (account.id, language), (snapshot.head, snapshot), most=KEPT_SNAPSHOTS)
         return snapshot
 
     def _is_current(self, known: Catalogue, terms_fence: bytes | None) -> bool:
@@ -182,11 +206,15 @@ class Lane:
             await asyncio.sleep(origins.KEPT_SECONDS)
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
-        def run() -> T:
-            db.close_old_connections()  # one that Postgres has closed meanwhile; a request of Django's begins so too
-            return work()
+        return await _in(self._thread, work)
 
-        return await asyncio.get_running_loop().run_in_executor(self._thread, run)
+
+async def _in(threads: ThreadPoolExecutor, work: Callable[[], T]) -> T:
+    def run() -> T:
+        db.close_old_connections()  # one that Postgres has closed meanwhile; a request of Django's begins so too
+        return work()
+
+    return await asyncio.get_running_loop().run_in_executor(threads, run)
 
 
 def _body(language: str, make: Callable[[], object]) -> bytes | None:

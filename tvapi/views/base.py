@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Mapping
 from typing import Any, cast
@@ -63,14 +64,13 @@ class WireView(APIView):
     def account(self, number: str) -> Account:
         """The user's own account. Raises Refused, in the same words for another's as for an unknown one (ACC-3)."""
         if re.fullmatch(ACCOUNT_NUMBER_PATTERN, number):
-            mine = Account.objects.of_user(self.user).select_related("group", "currency", "client").with_terms()
-            if account := mine.filter(number=number).first():
-                return account
+            with contextlib.suppress(Account.DoesNotExist):
+                return Account.objects.own(self.user, number)
         raise unknown_account()
 
     def polled(self, answer: str, number: str) -> Response:
         """One of the polled answers of the user's own account."""
-        snapshot = snapshots.current(self.account(number))
+        snapshot = snapshots.current(self.account(number).pk)
         return ok(answers.OF_ACCOUNT[answer](snapshot, Prices()))
 
 
