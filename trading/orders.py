@@ -11,7 +11,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from accounts import ledger
-from accounts.models import Account, TradingConditions
+from accounts.models import Account, TradingConditions, columns_of
 from marketdata.quotes import Quote
 from trading import (
     brackets,
@@ -264,8 +264,15 @@ def work(account_id: int, order_id: int) -> None:
 # --- inside the lock --------------------------------------------------------------------------------------------------
 
 
+_WITH_REQUEST_ID = f"""
+SELECT {columns_of(Order)} FROM {Order._meta.db_table} WHERE account_id = %s AND request_id = %s
+"""  # noqa: S608
+
+
 def _earlier(account_id: int, request_id: str) -> Order | None:
-    return Order.objects.filter(account_id=account_id, request_id=request_id).first()
+    for order in Order.objects.raw(_WITH_REQUEST_ID, [account_id, request_id]):
+        return order
+    return None
 
 
 def _with_relatives(account: Account, order_id: int) -> Order | None:

@@ -8,13 +8,13 @@ from decimal import Decimal
 from typing import NamedTuple
 
 import msgspec
-from django.db.models import Subquery, Sum
+from django.db import connection
 
-from accounts.models import Account, Currency
+from accounts.models import Account, Balance, Currency, columns_of
 from trading import instruments_of, risk
 from trading.choices import Side
 from trading.errors import OrderRejected
-from trading.models import Position
+from trading.models import Order, Position
 from trading.prices import Prices
 
 
@@ -87,6 +87,26 @@ class Money(NamedTuple):
     cash: Decimal
     held: Decimal
 
+    @classmethod
+    def of(cls, cash: Decimal | None, held: Decimal | None) -> Money:
+        """From the two columns of `MONEY`."""
+        return cls(cash or Decimal(0), held or Decimal(0))
+
+
+# Two columns of a row of accounts, named `account`. Every order and every poll asks them.
+MONEY = f"""
+    (SELECT total FROM {Balance._meta.db_table} AS balance
+      WHERE balance.account_id = account.id AND balance.currency_id = account.currency_id) AS cash,
+    (SELECT sum(held) FROM {Order._meta.db_table} AS live
+      WHERE live.account_id = account.id AND live.final_at IS NULL) AS held
+"""  # noqa: S608
+_OF_ACCOUNT = f"SELECT {MONEY} FROM {Account._meta.db_table} AS account WHERE id = %s"  # noqa: S608
+_OPEN = f"""
+SELECT {columns_of(Position)} FROM {Position._meta.db_table}
+ WHERE account_id = %s AND closed_at IS NULL
+ ORDER BY id
+"""  # noqa: S608
+
 
 @dataclass(frozen=True, slots=True)
 class SpotValue:
@@ -101,16 +121,14 @@ class SpotValue:
 
 
 def open_positions(account: Account) -> list[Position]:
-    return instruments_of.attach(account, account.positions.open().order_by("pk"))
+    return instruments_of.attach(account, Position.objects.raw(_OPEN, [account.pk]))
 
 
 def portfolio(account: Account, positions: Sequence[Position], money: Money | None = None) -> Portfolio:
     """A margin account and its open positions, without prices; its money is read unless it is at hand."""
     if money is None:
-        held = account.orders.live().order_by().values("account").annotate(sum=Sum("held")).values("sum")
-        cash = account.balances.filter(currency=account.currency_id).values("total")
-        [(cash_sum, held_sum)] = Account.objects.filter(pk=account.pk).values_list(Subquery(cash), Subquery(held))
-        money = Money(cash_sum or Decimal(0), held_sum or Decimal(0))
+        with connection.cursor() as cursor:
+            money = Money.of(*cursor.execute(_OF_ACCOUNT, [account.pk]).fetchone())
     return Portfolio(
         balance=money.cash,
         margin=sum((position.margin for position in positions), Decimal(0)),

@@ -25,7 +25,7 @@ from accounts.choices import AccountState, TransferKind
 from accounts.models import Account, Balance, Client, Currency, Terms, TradingConditions, columns_of
 from trading import exposure, instruments_of, valuation
 from trading.margin_terms import Upkeep
-from trading.models import Order, Position
+from trading.models import Position
 from trading.valuation import Asset, Money, Portfolio
 from tvapi import renderers, session_orders, wire
 
@@ -213,11 +213,7 @@ def take(account_id: int) -> Snapshot:
 
 _ACCOUNT = f"""
 SELECT {columns_of(Account)}, (SELECT version FROM {Terms._meta.db_table}) AS terms,
-       (SELECT user_id FROM {Client._meta.db_table} WHERE id = client_id) AS user_id,
-       (SELECT total FROM {Balance._meta.db_table} AS balance
-         WHERE balance.account_id = account.id AND balance.currency_id = account.currency_id) AS cash,
-       (SELECT sum(held) FROM {Order._meta.db_table} AS live
-         WHERE live.account_id = account.id AND live.final_at IS NULL) AS held
+       (SELECT user_id FROM {Client._meta.db_table} WHERE id = client_id) AS user_id, {valuation.MONEY}
   FROM {Account._meta.db_table} AS account
  WHERE id = %s
 """  # noqa: S608
@@ -228,7 +224,7 @@ def _read(account_id: int) -> tuple[Account, int, Money]:
     found: Iterable[Any] = Account.objects.raw(_ACCOUNT, [account_id])
     for account in found:
         account.know()
-        return account, account.user_id, Money(account.cash or NOTHING, account.held or NOTHING)
+        return account, account.user_id, Money.of(account.cash, account.held)
     raise Account.DoesNotExist
 
 
