@@ -76,8 +76,12 @@ def _verified(assertion: str, client: OAuthClient, token_address: str) -> dict[s
 
 
 def _use(assertion: str, client: OAuthClient, claims: dict[str, Any]) -> None:
-    """Remember the assertion by its id, or as a whole where it has none. The database lets one of two be first."""
-    name = json.dumps(claims["jti"]) if "jti" in claims else assertion
+    """Remember the assertion by its id, or by what was signed where it has none. The database lets one of two be first.
+
+    The signature does not tell assertions apart: the same one can be written in several ways.
+    """
+    signed, _dot, _signature = assertion.rpartition(".")
+    name = json.dumps(claims["jti"]) if "jti" in claims else signed
     expires_at = _end(claims) + timedelta(seconds=SKEW_SECONDS)
     try:
         with transaction.atomic():

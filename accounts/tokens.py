@@ -116,6 +116,11 @@ def user_of(token: str) -> User | None:
     return None
 
 
+def client_of(token: str) -> str | None:
+    """The OAuth client that it was given to, if any, whether it still works or not."""
+    return AccessToken.objects.filter(digest=digest(token)).values_list("client", flat=True).first()
+
+
 def logins(digests: Iterable[str]) -> dict[str, Login]:
     """What those of these tokens that work stand for, in one statement.
 

@@ -123,5 +123,6 @@ def _secrets() -> tuple[str, ...]:
     """Of the settings. Longest first: one may be a part of another."""
     database: Mapping[str, Any] = settings.DATABASES["default"]
     known = [settings.SECRET_KEY, settings.METRICS_TOKEN, str(database.get("PASSWORD", ""))]
+    known.append(settings.REDIS_SENTINEL_PASSWORD)
     known += settings.FIX_PASSWORDS.values()
     return tuple(sorted((each for each in known if len(each) >= _SHORTEST_SECRET), key=len, reverse=True))

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from marketdata.models import Instrument
 
 MONTH_LETTERS = "FGHJKMNQUVXZ"  # January to December (SYM-9)
+DAY = r"(?:0[1-9]|[12]\d|3[01])"  # where several expire in a month
 PAIRS = frozenset({SymbolType.FOREX, SymbolType.CRYPTO})
 SHARES = frozenset({SymbolType.STOCK, SymbolType.DR, SymbolType.RIGHT})
 VENUE = "(?:[A-Z0-9]+_)?"  # what is traded on several exchanges says on which
@@ -45,7 +46,7 @@ def _wrong_name(of: Instrument) -> Iterator[Problem]:
     elif of.type == SymbolType.CRYPTO and not re.fullmatch(VENUE + pair + CRYPTO_SUFFIX, of.symbol):
         yield "symbol", _("A crypto pair's symbol is its two currencies, as BTCUSDT, BTCUSDT.P or BTCUSDT.3L.")
     elif of.type == SymbolType.FUTURES and not re.fullmatch(
-        rf"{VENUE}{re.escape(of.root)}(?:[0-3]\d)?[{MONTH_LETTERS}]\d{{4}}", of.symbol
+        rf"{VENUE}{re.escape(of.root)}{DAY}?[{MONTH_LETTERS}]\d{{4}}", of.symbol
     ):
         yield (
             "symbol",
@@ -65,10 +66,10 @@ def _wrong_fields(of: Instrument) -> Iterator[Problem]:
                 yield name, _("A future has a root with a description, and an expiration.")
     elif of.expiration and of.type != SymbolType.FUTURES:
         yield "expiration", _("Only futures expire.")
-    if of.isin and (of.type not in SHARES or not re.fullmatch(r"[A-Z]{2}[A-Z0-9]{9}\d", of.isin)):
+    if of.isin and (of.type not in SHARES or not _is_isin(of.isin)):
         yield "isin", _("Shares have an ISIN of two letters, nine letters or digits, and a check digit.")
-    if of.wkn and not re.fullmatch("[A-Z0-9]{6}", of.wkn):
-        yield "wkn", _("A WKN has six letters or digits.")
+    if of.wkn and (of.type not in SHARES or not re.fullmatch("[A-Z0-9]{6}", of.wkn)):
+        yield "wkn", _("Shares have a WKN of six letters or digits.")
 
 
 def _wrong_decimal(of: Instrument) -> Iterator[Problem]:
@@ -96,6 +97,14 @@ def _wrong_sessions(of: Instrument) -> Iterator[Problem]:
         sessions.extended(of.session_regular, of.session_premarket, of.session_postmarket)
     except ValidationError as error:
         yield "session_regular", error.messages[0]
+
+
+def _is_isin(text: str) -> bool:
+    """ISO 6166: letters count as 10 … 35, and the check digit is Luhn's of all digits."""
+    if not re.fullmatch(r"[A-Z]{2}[A-Z0-9]{9}[0-9]", text):
+        return False
+    digits = "".join(str(int(letter, 36)) for letter in text)
+    return sum(sum(divmod(int(digit) * (1 + place % 2), 10)) for place, digit in enumerate(reversed(digits))) % 10 == 0
 
 
 def _is_power(number: int, base: int) -> bool:

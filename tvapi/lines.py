@@ -18,7 +18,7 @@ from marketdata.models import Instrument
 from marketdata.ticklog import Entry, Tick
 from tvapi.day_bars import DayBars
 
-REFRESH_SECONDS = 5.0  # how long a changed instrument goes unnoticed
+REFRESH_SECONDS = 4.0  # how long a changed instrument goes unnoticed
 
 logger = logging.getLogger(__name__)
 

@@ -11,6 +11,7 @@ from django import db
 
 from accounts import entitlements
 from accounts.models import User
+from accounts.oauth_models import OAuthClient
 from marketdata.models import Instrument, SymbolGroup
 
 REFRESH_SECONDS = 4.0
@@ -28,10 +29,10 @@ _symbol_of = msgspec.json.Decoder(_Line).decode
 
 
 class Visibility:
-    """What one connection may see."""
+    """What one connection may see. `client_id` is that of the OAuth client that its token was given to, if any."""
 
-    def __init__(self, user: User) -> None:
-        self._user = user
+    def __init__(self, user: User, client_id: str | None) -> None:
+        self._user, self._client_id = user, client_id
         self._hidden: frozenset[str] = frozenset()
 
     def of(self, chunk: bytes) -> bytes:
@@ -41,7 +42,7 @@ class Visibility:
         return b"".join(line for line in chunk.splitlines(keepends=True) if _symbol_of(line).id not in self._hidden)
 
     async def end(self) -> None:
-        """Keep up with what the login may see, and return when it was switched off."""
+        """Keep up with what the login may see, and return when it or its client was switched off."""
         while await sync_to_async(self.refresh)():
             await asyncio.sleep(REFRESH_SECONDS)
 
@@ -49,7 +50,7 @@ class Visibility:
         """Whether the login may go on. Without the database it may, with what is known."""
         db.close_old_connections()
         try:
-            if not User.objects.filter(pk=self._user.pk, is_active=True).exists():
+            if not self._is_admitted():
                 return False
             existing = set(SymbolGroup.objects.values_list("name", flat=True))
             hidden = existing.difference(entitlements.groups_of(self._user, existing))
@@ -58,3 +59,9 @@ class Visibility:
         except db.Error as error:
             logger.warning("What a reader of the stream may see cannot be read, it stays as it was: %s", error)
         return True
+
+    def _is_admitted(self) -> bool:
+        """Not whether its token is still good: a renewal ends that, and the stream goes on (AUTH-25, STRM-4)."""
+        if not User.objects.filter(pk=self._user.pk, is_active=True).exists():
+            return False
+        return self._client_id is None or OAuthClient.objects.filter(pk=self._client_id, is_active=True).exists()

@@ -96,6 +96,16 @@ def test_no_line_has_a_secret(told: str, written: io.StringIO, settings: Any) ->
     assert "sesame" not in written.getvalue()
 
 
+@pytest.mark.parametrize("name", ["SECRET_KEY", "METRICS_TOKEN", "REDIS_SENTINEL_PASSWORD"])
+def test_a_secret_of_the_settings_is_hidden_whatever_stands_around_it(name: str, settings: Any) -> None:
+    setattr(settings, name, "sesame-sesame")
+    logs._secrets.cache_clear()
+    try:
+        assert logs.hide("AUTH sesame-sesame was refused") == "AUTH *** was refused"
+    finally:
+        logs._secrets.cache_clear()
+
+
 @pytest.mark.django_db
 def test_what_clients_send_is_in_no_line(written: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a login, a refused one, an order, and a fault of ours that has them in its words."""

@@ -29,6 +29,7 @@ AUDIENCE = "http://testserver/tv/oauth2/token"
 KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 STRANGER = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 CURVE_KEY = ec.generate_private_key(ec.SECP256R1())
+ORDER_OF_P256 = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 
 
 def certificate(key: Any, *, days: int = 1) -> str:
@@ -123,6 +124,20 @@ def test_an_assertion_is_good_once(client, jti):
     given = form(jti=jti)
     assert token_answer(given)[0] == 200
     assert refusal(given) == "invalid_grant"
+    assert AccessToken.objects.count() == 1
+
+
+def test_an_assertion_with_the_other_signature_of_its_curve_is_the_same_one(client):
+    """Where (r, s) is a signature, (r, order - s) is one too, and anybody can work it out."""
+    client.certificate = certificate(CURVE_KEY)
+    client.save()
+    given = form(CURVE_KEY, algorithm="ES256", jti=None)
+    assert token_answer(given)[0] == 200
+    signed, _dot, signature = given["assertion"].rpartition(".")
+    numbers = base64.urlsafe_b64decode(signature + "==")
+    other = (ORDER_OF_P256 - int.from_bytes(numbers[32:])).to_bytes(32)
+    again = base64.urlsafe_b64encode(numbers[:32] + other).decode().rstrip("=")
+    assert refusal({**given, "assertion": f"{signed}.{again}"}) == "invalid_grant"
     assert AccessToken.objects.count() == 1
 
 

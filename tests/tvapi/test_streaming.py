@@ -22,8 +22,10 @@ from django.db import connections
 from jsonschema import Draft202012Validator
 from pytest_django import Settings
 
+from accounts import tokens
 from accounts.entitlement_models import DataSubscription, DataTariff
 from accounts.models import User
+from accounts.oauth_models import OAuthClient
 from backoffice import embedded
 from backoffice.processes import LOOPBACK, free_port, spawn, stop
 from marketdata import bars, ticklog
@@ -332,17 +334,20 @@ def test_a_restricted_data_server_gets_the_lines_of_its_groups_alone(eurusd: Ins
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_stream_ends_when_its_login_is_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("what", ["login", "client"])
+def test_a_stream_ends_when_its_login_or_client_is_switched_off(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tvapi.visibility.REFRESH_SECONDS", 0.05)
     server = factories.user("server", is_data_client=True)
-    token = factories.token(server)
+    client, token = factories.oauth_client(), tokens.new()
+    tokens.keep(token, server, lifetime_seconds=60, client=client)
+    switched_off = User.objects.filter(pk=server.pk) if what == "login" else OAuthClient.objects.filter(pk=client.pk)
 
     async def scenario() -> None:
         connection = Connection(token)
         task = asyncio.create_task(connection.handle())
         while not connection.sent:
             await asyncio.sleep(0.01)
-        await User.objects.filter(pk=server.pk).aupdate(is_active=False)
+        await switched_off.aupdate(is_active=False)
         assert await task
         assert connection.sent[-1] == {"type": "http.response.body", "body": b"", "more_body": False}
 
