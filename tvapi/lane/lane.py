@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import threading
 import time
@@ -35,6 +36,7 @@ T = TypeVar("T")
 KEPT_SNAPSHOTS = 20_000
 RENEW_CATALOGUE_SECONDS = snapshots.MAX_AGE_SECONDS / 2
 RETRY_SECONDS = 0.5
+CLOSE_SECONDS = 5.0
 
 logger = logging.getLogger(__name__)
 
@@ -95,7 +97,8 @@ class Lane:
         met = threading.Barrier(settings.LANE_THREADS)  # so that each thread closes its own
 
         def close() -> None:
-            met.wait()
+            with contextlib.suppress(threading.BrokenBarrierError):
+                met.wait(CLOSE_SECONDS)
             db.connections.close_all()
 
         await asyncio.gather(*(_in(self._makers, close) for _thread in range(settings.LANE_THREADS)))
