@@ -413,6 +413,11 @@ def columns_of(model: type[models.Model], table: str = "") -> str:
     return ", ".join(f"{of_table}{field.column}" for field in model._meta.concrete_fields)
 
 
+def columns_with_terms() -> str:
+    """Those of an account, with the version of the terms, so that what is known at it need not be read."""
+    return f"{columns_of(Account)}, (SELECT version FROM {Terms._meta.db_table}) AS terms"  # noqa: S608
+
+
 class AccountQuerySet(models.QuerySet["Account"]):
     def of_user(self, user: User) -> AccountQuerySet:
         """What this login may see and trade; nobody else's (ACC-3). A data server has no accounts."""
@@ -426,8 +431,7 @@ class AccountQuerySet(models.QuerySet["Account"]):
         Every request of a trader's asks this, and a queryset takes ten times as long to put together as this to run.
         """
         rows = self.raw(
-            f"SELECT {columns_of(self.model)}, (SELECT version FROM {Terms._meta.db_table}) AS terms"  # noqa: S608
-            f" FROM {self.model._meta.db_table} WHERE number = %s AND state <> %s"
+            f"SELECT {columns_with_terms()} FROM {self.model._meta.db_table} WHERE number = %s AND state <> %s"  # noqa: S608
             f" AND client_id IN (SELECT id FROM {Client._meta.db_table} WHERE user_id = %s)",
             [number, AccountState.CLOSED, user.pk],
         )
@@ -435,11 +439,6 @@ class AccountQuerySet(models.QuerySet["Account"]):
             account.know()
             return account
         raise self.model.DoesNotExist
-
-    def with_terms(self) -> AccountQuerySet:
-        """Each with the version of the terms, so that what is known at it need not be read."""
-        version = models.Subquery(Terms.objects.values("version")[:1])
-        return self.annotate(terms=version)
 
     def changing(self, pk: int) -> Account:
         """Lock the account for a change and raise its version, in one statement; its fence follows before the commit.
@@ -449,7 +448,7 @@ class AccountQuerySet(models.QuerySet["Account"]):
         """
         rows = self.raw(
             f"UPDATE {self.model._meta.db_table} SET version = version + 1 WHERE id = %s"  # noqa: S608
-            f" RETURNING {columns_of(self.model)}, (SELECT version FROM {Terms._meta.db_table}) AS terms",
+            f" RETURNING {columns_with_terms()}",
             [pk],
         )
         for account in rows:

@@ -22,7 +22,7 @@ from django.utils import timezone, translation
 
 from accounts import fence, statements
 from accounts.choices import AccountState, TransferKind
-from accounts.models import Account, Balance, Client, Currency, Terms, TradingConditions, columns_of
+from accounts.models import Account, Balance, Client, Currency, TradingConditions, columns_of, columns_with_terms
 from trading import exposure, instruments_of, valuation
 from trading.margin_terms import Upkeep
 from trading.models import Position
@@ -212,7 +212,7 @@ def take(account_id: int) -> Snapshot:
 
 
 _ACCOUNT = f"""
-SELECT {columns_of(Account)}, (SELECT version FROM {Terms._meta.db_table}) AS terms,
+SELECT {columns_with_terms()},
        (SELECT user_id FROM {Client._meta.db_table} WHERE id = client_id) AS user_id, {valuation.MONEY}
   FROM {Account._meta.db_table} AS account
  WHERE id = %s
