@@ -11,6 +11,7 @@ import msgspec
 from django.db import connection
 
 from accounts.models import Account, Balance, Currency, columns_of
+from backoffice.fields import plain
 from trading import instruments_of, risk
 from trading.choices import Side
 from trading.errors import OrderRejected
@@ -90,7 +91,7 @@ class Money(NamedTuple):
     @classmethod
     def of(cls, cash: Decimal | None, held: Decimal | None) -> Money:
         """From the two columns of `MONEY`."""
-        return cls(cash or Decimal(0), held or Decimal(0))
+        return cls(plain(cash or Decimal(0)), plain(held or Decimal(0)))
 
 
 # Two columns of a row of accounts, named `account`. Every order and every poll asks them.

@@ -33,8 +33,17 @@ def archive(place: Path) -> Iterator[None]:
     with running("manage.py", "archive_wal", str(place)):
         eventually(lambda: list((place / "wal").glob("*.partial")), "the log is being archived")
         yield
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_drop_replication_slot(%s)", [recovery.SLOT])
+
+    def was_dropped() -> bool:
+        """The server's end of the connection outlives ours for a moment, and keeps the slot as long."""
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = %s AND NOT active",
+                [recovery.SLOT],
+            )
+            return cursor.rowcount == 1
+
+    eventually(was_dropped, "the slot is free")
 
 
 def deposit(account: Account, amount: int) -> datetime:
