@@ -38,7 +38,8 @@ def archive(place: Path) -> Iterator[None]:
         """The server's end of the connection outlives ours for a moment, and keeps the slot as long."""
         with connection.cursor() as cursor:
             cursor.execute(
-                "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = %s AND NOT active",
+                "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots"
+                " WHERE slot_name = %s AND NOT active",
                 [recovery.SLOT],
             )
             return cursor.rowcount == 1
