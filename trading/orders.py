@@ -7,7 +7,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from django.db import transaction
+from django.db import connection, transaction
 from django.utils import timezone
 
 from accounts import ledger
@@ -227,24 +227,27 @@ def cancel(account_id: int, order_id: int, *, by: User | None = None) -> Order:
         return order
 
 
-def work(account_id: int, order_id: int) -> None:
+def work(account_id: int, order_id: int, *, leave_to_others: bool = False) -> bool:
     """Let the venue look at a queued order: acknowledge it, and book what it fills. Running twice is harmless.
 
     A placing order becomes working here, or rejected when its market is gone. What depth does not hold stays working
-    and is filled from later books, unless the order is good for this moment only.
+    and is filled from later books, unless the order is good for this moment only. With `leave_to_others` nothing is
+    done, and False returned, while another who was told so works off an order of the account.
     """
     with transaction.atomic():
+        if leave_to_others and not _is_ours(account_id):
+            return False
         account = Account.objects.changing(account_id)
         order = _with_relatives(account, order_id)
         if order is None or not order.queued:
-            return
+            return True
         now = timezone.now()
         # A bracket stays with us whatever venue its order went to, and is executed by us when a price reaches it. To
         # have a venue execute it, choose `order.venue` by `routing` here, for one that this price reaches.
         if not expiry.is_due(order, now) and venues.of(order).submit(order) is Handling.THERE:
             order.queued = False
             order.save(update_fields=["queued"])
-            return
+            return True
         conditions = account.conditions_at(now)
         booking = Booking(account, conditions, Prices([order.instrument.symbol]), now)
         quote = quotebook.of(order, booking.prices, now, conditions.max_quote_age_seconds)
@@ -259,6 +262,7 @@ def work(account_id: int, order_id: int) -> None:
             order.updated_at = now
         order.save()
         _tell(account, order, brackets.settle(booking, order) if has_changed else [])
+        return True
 
 
 # --- inside the lock --------------------------------------------------------------------------------------------------
@@ -273,6 +277,14 @@ def _earlier(account_id: int, request_id: str) -> Order | None:
     for order in Order.objects.raw(_WITH_REQUEST_ID, [account_id, request_id]):
         return order
     return None
+
+
+def _is_ours(account_id: int) -> bool:
+    """May we work off orders of the account until the commit? It holds back nobody else who changes the account."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_xact_lock(hashtextextended(%s, 0))", [f"work off account {account_id}"])
+        (is_ours,) = cursor.fetchone()
+    return bool(is_ours)
 
 
 def _with_relatives(account: Account, order_id: int) -> Order | None:

@@ -11,49 +11,63 @@ from operator import itemgetter
 from celery import shared_task
 from django.conf import settings
 from django.db import OperationalError
-from django.db.models import F
+from django.db.models import Case, F, When
 from django.db.models.functions import Mod
 from django.utils import timezone
 
 from backoffice import logs
 from trading import charges, confirmations, dispatch, expiry, orders, reconciliation
 from trading.models import Order
+from trading.states import OrderStatus
 from trading.venues import sweeper
 
 log = logging.getLogger(__name__)
 
 BATCH = 200
+WAITING_READ = 20  # so few, because an order that is placed meanwhile is seen at the next reading
 DRAIN_SECONDS = 5.0  # then another task goes on: one that never ended could not be waited for
 UNNOTICED = timedelta(seconds=2)  # older ones were missed by their nudge
 
 
 @shared_task(acks_late=True)
 def drain(shard: int) -> int:
-    """Work off the queued orders of the shard and say how many. Running twice, or side by side, is harmless."""
+    """Work off the queued orders of the shard and say how many. Running twice, or side by side, is harmless.
+
+    Of two side by side one leaves an account to the other that is at it, which reads what waits once more afterwards:
+    so none waits for the other, order by order.
+    """
     dispatch.nudge_taken(shard)
     done: set[int] = set()
+    left: set[int] = set()
     end_at = time.monotonic() + DRAIN_SECONDS
-    while waiting := _waiting(shard, besides=done):
+    while waiting := _waiting(shard, besides=done, not_of=left):
         if done and time.monotonic() >= end_at:
             dispatch.nudge(shard)
             break
         for order_id, account_id in waiting:
-            done.add(order_id)
+            if account_id in left:
+                continue
             with logs.of_order(order_id):
-                _work(account_id, order_id)
+                if _work(account_id, order_id):
+                    done.add(order_id)
+                else:
+                    left.add(account_id)
     return len(done)
 
 
-def _work(account_id: int, order_id: int) -> None:
+def _work(account_id: int, order_id: int) -> bool:
+    """False: the account is left to another."""
     try:
-        orders.work(account_id, order_id)
+        is_ours = orders.work(account_id, order_id, leave_to_others=True)
     except OperationalError:
         raise  # the database is away: nothing else would work either, and the sweeper comes back
     except Exception:
         # One order that cannot be worked must not stop the others of its shard; it stays queued.
         log.exception("order %s could not be worked", order_id)
-    else:
+        return True
+    if is_ours:
         log.info("order %s was worked", order_id)
+    return is_ours
 
 
 @shared_task
@@ -120,12 +134,14 @@ def _due(*, besides: set[int]) -> list[tuple[int, int]]:
     return sorted(oldest.values_list("account_id", "pk")[:BATCH])
 
 
-def _waiting(shard: int, *, besides: set[int]) -> list[tuple[int, int]]:
+def _waiting(shard: int, *, besides: set[int], not_of: set[int]) -> list[tuple[int, int]]:
+    """The next orders to work off: those a client waits for come before those that a price has put to work."""
     waiting = (
         Order.objects.queued()
         .annotate(shard=Mod(F("account_id"), settings.ORDER_SHARDS))
         .filter(shard=shard)
         .exclude(pk__in=besides)
-        .order_by("pk")
+        .exclude(account__in=not_of)
+        .order_by(Case(When(status=OrderStatus.PLACING, then=0), default=1), "pk")
     )
-    return list(waiting.values_list("pk", "account_id")[:BATCH])
+    return list(waiting.values_list("pk", "account_id")[:WAITING_READ])

@@ -8,12 +8,13 @@ from decimal import Decimal
 from functools import partial
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from django.utils import timezone
 
 from accounts.choices import Profile
 from accounts.models import Account, Balance, Transfer
 from tests import factories
+from tests.processes import PATIENCE_SECONDS, eventually
 from tests.trading import desk
 from trading import (
     books,
@@ -24,6 +25,7 @@ from trading import (
     liquidation,
     orders,
     positions,
+    tasks,
     triggers,
     valuation,
 )
@@ -102,8 +104,34 @@ def test_two_workers_on_one_order_book_it_once() -> None:
     account = factories.account()
     order = desk.place(account, "buy", "10000")
     results = together(*[partial(orders.work, account.pk, order.pk)] * 4)
-    assert results == [None] * 4
+    assert results == [True] * 4
     assert Execution.objects.get().qty == D(10000)
+
+
+def test_a_drain_leaves_an_account_to_the_one_that_is_at_it(settings) -> None:
+    settings.ORDER_SHARDS = 1
+    factories.quote("EURUSD", "1.1", "1.1001")
+    busy = factories.account()
+    other = factories.account(of_group=busy.group)
+    placed = [desk.place(account, "buy", "1000") for account in (busy, busy, other)]
+
+    def still_queued() -> list[bool]:
+        return [Order.objects.get(pk=order.pk).queued for order in placed]
+
+    def is_at_it() -> bool:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT FROM pg_locks WHERE locktype = 'advisory' AND granted")
+            return cursor.rowcount == 1
+
+    with ThreadPoolExecutor(2) as pool:
+        with transaction.atomic():
+            Account.objects.changing(busy.pk)
+            at_it = pool.submit(together, partial(tasks.drain, 0))
+            eventually(is_at_it, "a drain waits for the account")
+            assert pool.submit(together, partial(tasks.drain, 0)).result(PATIENCE_SECONDS) == [1]
+            assert still_queued() == [True, True, False]
+        at_it.result()
+    assert still_queued() == [False, False, False]
 
 
 def test_a_cancel_and_a_fill_at_once_leave_one_end() -> None:

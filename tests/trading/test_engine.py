@@ -275,7 +275,7 @@ def test_a_drain_that_takes_long_leaves_the_rest_to_another(account: Account, se
     first, second = desk.place(account, "buy", "1000"), desk.place(account, "buy", "1000")
     nudged: list[int] = []
     monkeypatch.setattr(tasks.drain, "delay", nudged.append)
-    monkeypatch.setattr(tasks, "BATCH", 1)
+    monkeypatch.setattr(tasks, "WAITING_READ", 1)
     monkeypatch.setattr(tasks, "DRAIN_SECONDS", 0.0)
     assert tasks.drain(0) == 1
     assert (queued(first, second), nudged) == ([False, True], [0])
