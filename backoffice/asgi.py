@@ -5,7 +5,7 @@ Django's own ASGI handler would send every synchronous view and middleware throu
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any, cast
 from urllib.parse import quote_from_bytes
 
@@ -105,7 +105,7 @@ def _with_request_id(environ: dict[str, Any], start_response: Any) -> Any:
         return django_application(environ, start_response)
 
 
-def _tell_usage(taken: Mapping[usage.Key, usage.Tally]) -> None:
+def _tell_usage(taken: usage.Taken) -> None:
     """What cannot be told is lost: serving goes on."""
     try:
         usage.tell(taken)

@@ -7,9 +7,11 @@ transaction, who may do what) and what the contract answers is always read from 
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable
 from contextvars import ContextVar
+from datetime import datetime
 from typing import Any
 
 from django.conf import settings
@@ -20,6 +22,7 @@ from django.http.response import HttpResponseBase
 REPLICA = "replica"  # its alias
 WRITTEN = "written_lsn"  # in the session: where the log of the primary stood after the user's last write
 AWAY_SECONDS = 5.0  # how long one that did not answer is left alone
+NOTHING = "0/0"  # the position before the first
 SAFE = ("GET", "HEAD")
 # Whoever is logged in, and what he may do, is never a matter of yesterday.
 EXACT_APPS = {"auth", "axes", "contenttypes", "otp_static", "otp_totp", "sessions"}
@@ -102,23 +105,49 @@ def _is_fit(written: str | None) -> bool:
     """Whether the replica answers, lags less than it may, and has what was written up to this position."""
     if time.monotonic() < _away_until:
         return False
-    with connections[DEFAULT_DB_ALIAS].cursor() as cursor:
-        cursor.execute("SELECT pg_current_wal_flush_lsn(), clock_timestamp()")
-        position, now = cursor.fetchone()
+    primary = _primary()
     try:
-        with connections[REPLICA].cursor() as cursor:
-            # A replica with all there is does not lag, however long ago the last commit was.
-            cursor.execute(
-                "SELECT replayed >= %s::pg_lsn, extract(epoch FROM %s - pg_last_xact_replay_timestamp()),"
-                " replayed >= %s::pg_lsn FROM pg_last_wal_replay_lsn() replayed",
-                [position, now, written or "0/0"],
-            )
-            has_all, age_seconds, has_own = cursor.fetchone()
+        has_own, lag = _has_and_lags(primary, written or NOTHING)
     except (DatabaseError, InterfaceError) as error:
         _leave_alone(error)
         return False
-    is_close = has_all or (age_seconds is not None and age_seconds <= settings.REPLICA_LAG_SECONDS)
-    return bool(has_own and is_close)
+    return has_own and lag <= settings.REPLICA_LAG_SECONDS
+
+
+def lag_seconds() -> float | None:
+    """How far the replica is behind; infinite where it does not answer, None where there is none."""
+    if REPLICA not in connections.databases:
+        return None
+    primary = _primary()
+    try:
+        return _has_and_lags(primary, NOTHING)[1]
+    except (DatabaseError, InterfaceError):
+        connections[REPLICA].close()
+        return math.inf
+
+
+def _primary() -> tuple[str, datetime]:
+    """Where its log stands, and its clock."""
+    with connections[DEFAULT_DB_ALIAS].cursor() as cursor:
+        cursor.execute("SELECT pg_current_wal_flush_lsn()::text, clock_timestamp()")
+        position, now = cursor.fetchone()
+        return position, now
+
+
+def _has_and_lags(primary: tuple[str, datetime], written: str) -> tuple[bool, float]:
+    """Whether the replica has what was written up to this position, and how far it is behind, in seconds."""
+    position, now = primary
+    with connections[REPLICA].cursor() as cursor:
+        # A replica with all there is does not lag, however long ago the last commit was.
+        cursor.execute(
+            "SELECT replayed >= %s::pg_lsn, extract(epoch FROM %s - pg_last_xact_replay_timestamp()),"
+            " replayed >= %s::pg_lsn FROM pg_last_wal_replay_lsn() replayed",
+            [position, now, written],
+        )
+        has_all, age_seconds, has_own = cursor.fetchone()
+    if has_all:
+        return bool(has_own), 0.0
+    return bool(has_own), math.inf if age_seconds is None else max(0.0, float(age_seconds))
 
 
 def _primary_position() -> str:

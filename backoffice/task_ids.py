@@ -1,19 +1,23 @@
-"""A Celery task belongs to the request that led to it: the message carries the request's id into the worker."""
+"""What the message of a Celery task carries besides: the id of the request that led to it, and when it was sent."""
 
 from __future__ import annotations
 
 import contextlib
+import time
 from typing import Any
 
 from celery.signals import before_task_publish, task_postrun, task_prerun
 
 from backoffice import logs
 
+SENT_AT = "sent_at"  # in seconds since 1970
+
 _blocks: dict[str, contextlib.ExitStack] = {}
 
 
 @before_task_publish.connect
 def send_along(headers: dict[str, Any], **kwargs: Any) -> None:
+    headers[SENT_AT] = time.time()
     if request_id := logs.request_id():
         headers[logs.TASK_HEADER] = request_id
 

@@ -1,6 +1,6 @@
-"""How late the lines of `/tv/streaming` are, from the source's time to the socket, and who reads them.
+"""How long things take that happen all the time: a price's way into the sockets of `/tv/streaming`, and the engine's.
 
-Each process that streams counts for itself and tells Redis every few seconds; whoever wants to know asks Redis.
+Each process counts for itself and tells Redis every few seconds; whoever wants to know asks Redis.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ KEPT_SECONDS = 60  # what a process said longer ago is not true any more
 WINDOW_SECONDS = 60.0
 # Upper ends of the counted delays, in milliseconds: fine where it matters (STRM-6 demands 1 s), coarse beyond.
 EDGES_MS = (*range(5, 200, 5), *range(200, 1000, 25), *range(1000, 5000, 250), 5_000, 10_000, 30_000, 60_000)
-_KEY = "stream:metrics:"
+STREAM = "stream:metrics:"  # from the source's time to the socket
+ENGINE_STEP = "engine:steps:"  # from the reading of ticks to the orders queued
+ENGINE_LAG = "engine:lags:"  # from the log to that
 
 
 class Delays(msgspec.Struct, frozen=True):
@@ -38,7 +40,8 @@ class Delays(msgspec.Struct, frozen=True):
 class Meter:
     """Counts delays; for one thread. A minute is counted while the one before it is told."""
 
-    def __init__(self) -> None:
+    def __init__(self, process: str = "") -> None:
+        self._process = process or f"{socket.gethostname()}:{os.getpid()}"
         self.connections = 0
         self.dropped = 0
         self._counts = [0] * (len(EDGES_MS) + 1)
@@ -49,14 +52,16 @@ class Meter:
         """Lines with these source times have just gone into a socket."""
         now_ms = time.time_ns() // 1_000_000
         for time_ms in source_times_ms:
-            delay = max(0, now_ms - time_ms)
-            self._counts[bisect_left(EDGES_MS, delay)] += 1
-            self._most_ms = max(self._most_ms, delay)
+            self.took(max(0, now_ms - time_ms))
+
+    def took(self, ms: int) -> None:
+        self._counts[bisect_left(EDGES_MS, ms)] += 1
+        self._most_ms = max(self._most_ms, ms)
 
     def read(self) -> Delays:
         """What was counted in this window, which ends when it is a minute old."""
         delays = Delays(
-            process=f"{socket.gethostname()}:{os.getpid()}",
+            process=self._process,
             connections=self.connections,
             dropped=self.dropped,
             lines=sum(self._counts),
@@ -80,14 +85,14 @@ class Meter:
         return self._most_ms
 
 
-def tell(delays: Delays) -> None:
+def tell(delays: Delays, of: str = STREAM) -> None:
     """Raises `redis.RedisError`."""
-    ticklog.connection().set(_KEY + delays.process, msgspec.json.encode(delays), ex=KEPT_SECONDS)
+    ticklog.connection().set(of + delays.process, msgspec.json.encode(delays), ex=KEPT_SECONDS)
 
 
-def told() -> list[Delays]:
+def told(of: str = STREAM) -> list[Delays]:
     """What the processes said last. Raises `redis.RedisError`."""
     client = ticklog.connection()
-    keys = sorted(client.scan_iter(match=f"{_KEY}*", count=1000))
+    keys = sorted(client.scan_iter(match=f"{of}*", count=1000))
     values = cast("list[bytes | None]", client.mget(keys)) if keys else []
     return [msgspec.json.decode(value, type=Delays) for value in values if value]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import time
 from collections.abc import Callable
 
@@ -19,7 +20,7 @@ from django.db.models.functions import Mod
 from django.utils import timezone
 
 from backoffice import health
-from marketdata import ticklog
+from marketdata import metrics, ticklog
 from marketdata.badticks import Quality
 from marketdata.choices import InstrumentState
 from marketdata.models import Instrument, LogPosition
@@ -60,6 +61,7 @@ class Engine:
         self._ratchet_at = 0.0
         self._instruments: dict[str, Instrument] = {}
         self._quality = Quality()
+        self._steps, self._lags = metrics.Meter(self.part), metrics.Meter(self.part)
 
     def run(self, stopping: Callable[[], bool]) -> None:
         """Work until `stopping()`; through restarts of Postgres and Redis it waits, and starts afresh after them."""
@@ -77,7 +79,7 @@ class Engine:
                 log.warning("the engine pauses for %s s: %s", pause, error)
                 time.sleep(pause)
         if self._ticks:
-            with contextlib.suppress(OperationalError):  # whoever goes on reads the last second again
+            with contextlib.suppress(OperationalError, redis.RedisError):  # whoever goes on reads the last second again
                 self._save()
 
     def start(self) -> None:
@@ -99,8 +101,12 @@ class Engine:
         entries, changed = self._read(block_ms)
         if changed:
             self._refresh(changed)
+        began = time.monotonic()
         queued = self._follow(entries)
         now = time.monotonic()
+        if entries:
+            self._steps.took(math.ceil((now - began) * 1000))
+            self._lags.sent([_milliseconds(entries[0].id)])
         if now >= self._compare_at:
             self._compare()
         if now >= self._ratchet_at:
@@ -216,6 +222,8 @@ class Engine:
         with transaction.atomic():
             LogPosition.objects.update_or_create(reader=self.part, defaults={"entry_id": self._ticks})
             self._quality.store_counts()
+        metrics.tell(self._steps.read(), of=metrics.ENGINE_STEP)
+        metrics.tell(self._lags.read(), of=metrics.ENGINE_LAG)
         self._save_at = time.monotonic() + SAVE_SECONDS
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from django.contrib.postgres.indexes import BrinIndex
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
@@ -57,7 +58,7 @@ class MarginDecision(models.Model):
                 name="stop_out_closes_a_position",
             ),
         ]
-        indexes = [models.Index(fields=["account", "-id"])]
+        indexes = [models.Index(fields=["account", "-id"]), BrinIndex(fields=["at"], name="decisions_by_time")]
         triggers = append_only("margin_decision")
 
     def __str__(self) -> str:

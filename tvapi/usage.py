@@ -10,6 +10,7 @@ import contextlib
 import re
 import time
 from bisect import bisect_left
+from collections import Counter as Counted
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -26,8 +27,10 @@ PREFIX = "/tv/"
 NO_PAIR = "server"  # no page asked: TradingView's servers, or programs
 UNKNOWN_PAIR = "unknown"  # a page whose origin belongs to no pair
 KEPT_SECONDS = 2 * 3600
-TOTAL = "usage:total"
+MINUTE = "answers:"  # and which, since 1970
+TOTAL = "answers:total"
 REFUSALS = "usage:refusals"  # of orders, by reason
+POLLED = "usage:polled"  # by the lane, by outcome
 EDGES_MS = (5, 10, 25, 50, 100, 150, 250, 500, 1000, 2500, 5000)  # upper ends; beyond them one more bucket
 LONGEST_ORIGIN = 100  # characters: what strangers send is not kept at length
 
@@ -60,14 +63,18 @@ def endpoint(method: str, path: str) -> str:
 class Tally:
     """What became of the requests of one kind. `errors` were answered by a failure, of ours or of the asker's."""
 
-    requests: int = 0
+    statuses: Counted[int] = field(default_factory=Counted)  # failures of trading too are told with 200 (GEN-3)
     errors: int = 0
     cors_refused: int = 0
     total_ms: int = 0
     buckets: list[int] = field(default_factory=lambda: [0] * (len(EDGES_MS) + 1))
 
-    def add(self, ms: int, *, is_error: bool, is_cors_refused: bool, is_timed: bool) -> None:
-        self.requests += 1
+    @property
+    def requests(self) -> int:
+        return self.statuses.total()
+
+    def add(self, ms: int, status: int, *, is_error: bool, is_cors_refused: bool, is_timed: bool) -> None:
+        self.statuses[status] += 1
         self.errors += is_error
         self.cors_refused += is_cors_refused
         if is_timed:
@@ -75,7 +82,7 @@ class Tally:
             self.buckets[bisect_left(EDGES_MS, ms)] += 1
 
     def merge(self, other: Tally) -> None:
-        self.requests += other.requests
+        self.statuses += other.statuses
         self.errors += other.errors
         self.cors_refused += other.cors_refused
         self.total_ms += other.total_ms
@@ -97,11 +104,24 @@ class Tally:
 Key = tuple[str, str]  # origin or pair, endpoint
 
 
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """Counts of one process: of all requests, and of what the poll lane did with those that it took up."""
+
+    tallies: Mapping[Key, Tally]
+    polled: Mapping[str, int] = field(default_factory=dict)
+
+
 class Counter:
     """One process' counts since they were last taken; for one thread."""
 
     def __init__(self) -> None:
         self._tallies: dict[Key, Tally] = defaultdict(Tally)
+        self._polled: Counted[str] = Counted()
+
+    def polled(self, outcome: str) -> None:
+        """Of the poll lane: `answered`, `left` to Django, and `missed`, where it made anew what the fence forbade."""
+        self._polled[outcome] += 1
 
     def watch(self, scope: Scope, send: Send) -> Send:
         """A `send` that counts the request by its answer."""
@@ -128,14 +148,16 @@ class Counter:
         is_shown = bool(_header(head["headers"], b"access-control-allow-origin"))
         self._tallies[key].add(
             head["ms"],
+            head["status"],
             is_error=head["status"] >= 400 or body[:20].replace(b" ", b"").startswith(b'{"s":"error"'),
             is_cors_refused=bool(key[0]) and not is_shown,
             is_timed=key[1] not in ENDLESS,
         )
 
-    def take(self) -> dict[Key, Tally]:
+    def take(self) -> Taken:
         """What was counted since the last time."""
-        taken, self._tallies = dict(self._tallies), defaultdict(Tally)
+        taken = Taken(dict(self._tallies), self._polled)
+        self._tallies, self._polled = defaultdict(Tally), Counted()
         return taken
 
 
@@ -146,14 +168,16 @@ def _header(headers: Iterable[tuple[bytes, bytes]], wanted: bytes) -> str:
 # --- Redis ------------------------------------------------------------------------------------------------------------
 
 
-def tell(taken: Mapping[Key, Tally]) -> None:
+def tell(taken: Taken) -> None:
     """Add these counts to everybody's. Raises `redis.RedisError`."""
-    if not taken:
+    if not taken.tallies:
         return
     pairs = _pairs()
-    minute = f"usage:{int(time.time()) // 60}"
+    minute = f"{MINUTE}{int(time.time()) // 60}"
     pipeline = ticklog.connection().pipeline(transaction=False)
-    for (origin, name), tally in taken.items():
+    for outcome, count in taken.polled.items():
+        pipeline.hincrby(POLLED, outcome, count)
+    for (origin, name), tally in taken.tallies.items():
         for kind, amount in _fields(tally):
             for key in (minute, TOTAL):
                 pipeline.hincrby(key, f"{_pair(origin, pairs)}|{name}|{kind}", amount)
@@ -169,8 +193,17 @@ def refused(reason: str) -> None:
 
 def refusals() -> dict[str, int]:
     """How often trading was refused, by reason, since Redis began. Raises `redis.RedisError`."""
-    told = cast("dict[bytes, bytes]", ticklog.connection().hgetall(REFUSALS))
-    return {reason.decode(): int(count) for reason, count in sorted(told.items())}
+    return _counts(REFUSALS)
+
+
+def polled() -> dict[str, int]:
+    """What the poll lanes did with the requests that they took up, since Redis began. Raises `redis.RedisError`."""
+    return _counts(POLLED)
+
+
+def _counts(key: str) -> dict[str, int]:
+    told = cast("dict[bytes, bytes]", ticklog.connection().hgetall(key))
+    return {name.decode(): int(count) for name, count in sorted(told.items())}
 
 
 def of_minutes(count: int) -> dict[Key, Tally]:
@@ -178,7 +211,7 @@ def of_minutes(count: int) -> dict[Key, Tally]:
     this = int(time.time()) // 60
     pipeline = ticklog.connection().pipeline(transaction=False)
     for minute in range(this - count + 1, this + 1):
-        pipeline.hgetall(f"usage:{minute}")
+        pipeline.hgetall(f"{MINUTE}{minute}")
     found: dict[Key, Tally] = {}
     for told in pipeline.execute():
         for key, tally in _read(told).items():
@@ -192,9 +225,10 @@ def in_all() -> dict[Key, Tally]:
 
 
 def _fields(tally: Tally) -> Iterable[tuple[str, int]]:
-    named = {"n": tally.requests, "e": tally.errors, "c": tally.cors_refused, "ms": tally.total_ms}
-    numbered = {f"b{index}": count for index, count in enumerate(tally.buckets)}
-    return ((kind, amount) for kind, amount in {**named, **numbered}.items() if amount)
+    named = {"e": tally.errors, "c": tally.cors_refused, "ms": tally.total_ms}
+    statuses = {f"s{status}": count for status, count in tally.statuses.items()}
+    buckets = {f"b{index}": count for index, count in enumerate(tally.buckets)}
+    return ((kind, amount) for kind, amount in {**named, **statuses, **buckets}.items() if amount)
 
 
 def _read(told: Mapping[bytes, bytes]) -> dict[Key, Tally]:
@@ -203,14 +237,14 @@ def _read(told: Mapping[bytes, bytes]) -> dict[Key, Tally]:
         pair, endpoint_name, kind = name.decode().split("|")
         tally, count = found.setdefault((pair, endpoint_name), Tally()), int(amount)
         match kind:
-            case "n":
-                tally.requests = count
             case "e":
                 tally.errors = count
             case "c":
                 tally.cors_refused = count
             case "ms":
                 tally.total_ms = count
+            case _ if kind.startswith("s"):
+                tally.statuses[int(kind[1:])] = count
             case _:
                 tally.buckets[int(kind[1:])] = count
     return found

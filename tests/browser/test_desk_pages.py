@@ -293,8 +293,8 @@ def test_the_monitor_fills_and_alarms_by_itself(page: Page) -> None:
     expect(page.get_by_text("Nobody has asked yet.")).to_be_visible()
     tally = Tally()
     for _request in range(20):
-        tally.add(30, is_error=True, is_cors_refused=False, is_timed=True)
-    usage.tell({("", "POST oauth2/token"): tally})
+        tally.add(30, 401, is_error=True, is_cors_refused=False, is_timed=True)
+    usage.tell(usage.Taken({("", "POST oauth2/token"): tally}))
     page.clock.run_for(5000)
     expect(figure(page, "Failures")).to_have_text("20")
     assert cells(page, "Alarms") == [

@@ -5,10 +5,13 @@ import json
 import re
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
+import redis
 import yaml
+from django.db import OperationalError
+from django.db.backends.utils import CursorWrapper
 from django.db.models import F
 from django.test import Client as Browser
 from django.urls import reverse
@@ -16,13 +19,17 @@ from django.utils import timezone
 
 from accounts.choices import EnvironmentPair
 from accounts.roles import Role
+from backoffice import replica
 from backoffice.integration import alarms
+from backoffice.task_ids import SENT_AT
 from marketdata import metrics
 from marketdata.metrics import Delays
 from marketdata.models import StreamComparison
 from tests import factories
 from tests.backoffice.test_admin import browser
 from tests.trading import desk
+from trading import tasks
+from trading.engine import Engine
 from trading.errors import Reason
 from trading.models import Order
 from tvapi import usage
@@ -94,22 +101,22 @@ def test_percentiles_are_the_ends_of_their_buckets() -> None:
     tally = Tally()
     assert tally.percentile(0.5) is None
     for ms in (3, 30, 30, 9000):
-        tally.add(ms, is_error=False, is_cors_refused=False, is_timed=True)
+        tally.add(ms, 200, is_error=False, is_cors_refused=False, is_timed=True)
     assert [tally.percentile(part) for part in (0.25, 0.5, 0.99)] == [5, 50, 5000]
 
 
 def test_endless_answers_are_counted_but_not_timed() -> None:
     counter = Counter()
     asked(counter, "/tv/streaming")
-    [tally] = counter.take().values()
+    [tally] = counter.take().tallies.values()
     assert (tally.requests, sum(tally.buckets)) == (1, 0)
 
 
 def slow_and_failing() -> None:
     tally = Tally()
     for _request in range(20):
-        tally.add(2000, is_error=True, is_cors_refused=False, is_timed=True)
-    usage.tell({("", "POST oauth2/token"): tally})
+        tally.add(2000, 401, is_error=True, is_cors_refused=False, is_timed=True)
+    usage.tell(usage.Taken({("", "POST oauth2/token"): tally}))
 
 
 def test_what_tradingview_would_complain_of_is_an_alarm() -> None:
@@ -161,17 +168,20 @@ def test_prometheus_reads_how_trading_goes() -> None:
         "2.0",
     )
     assert told['order_refusals_total{reason="margin"}'] == "1.0"
-    assert told["stop_outs_total"] == "0.0"
+    assert told["stop_outs"] == "0.0"
     assert float(told["ticks_age_seconds"]) < 60
 
 
-def test_what_the_dashboard_and_the_alert_rules_name_is_told() -> None:
+def test_what_the_dashboard_and_the_alert_rules_name_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a house in which everything has happened once."""
+    monkeypatch.setattr(replica, "lag_seconds", lambda: 0.5)
     factories.quote("EURUSD", "1.1", "1.1001")
     desk.fill(factories.account(), "buy", "1000")
     slow_and_failing()
     usage.refused(Reason.MARGIN)
-    metrics.tell(Delays("host:1", connections=2, dropped=0, lines=9, p50_ms=20, p99_ms=1500, most_ms=1700))
+    delays = Delays("host:1", connections=2, dropped=0, lines=9, p50_ms=20, p99_ms=1500, most_ms=1700)
+    for kind in (metrics.STREAM, metrics.ENGINE_STEP, metrics.ENGINE_LAG):
+        metrics.tell(delays, of=kind)
     told = set(re.findall(r"^(\w+)", Browser().get("/metrics").content.decode(), re.MULTILINE))
     folder = Path(__file__).parents[2] / "docs" / "monitoring"
     rules = yaml.safe_load((folder / "alerts.yml").read_text())["groups"][0]["rules"]
@@ -188,7 +198,7 @@ def test_prometheus_reads_the_same_numbers(settings: Any) -> None:
     slow_and_failing()
     text = Browser().get("/metrics").content.decode()
     labels = 'endpoint="POST oauth2/token",pair="server"'
-    assert f"tv_requests_total{{{labels}}} 20.0" in text
+    assert f'tv_requests_total{{{labels},status="401"}} 20.0' in text
     timed = labels.replace(",", ',le="2.5",')
     assert f"tv_request_seconds_bucket{{{timed}}} 20.0" in text
     assert 'part_alive{part="database"} 1.0' in text
@@ -197,3 +207,57 @@ def test_prometheus_reads_the_same_numbers(settings: Any) -> None:
     assert Browser(headers={"Authorization": "Bearer a-token-of-tests"}).get("/metrics").status_code == 200
     settings.METRICS_TOKEN, settings.IS_LOCAL = "", False
     assert Browser().get("/metrics").status_code == 401
+
+
+def numbers() -> dict[str, float]:
+    lines = Browser().get("/metrics").content.decode().splitlines()
+    return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_prometheus_reads_how_long_tasks_wait(empty_redis: redis.Redis) -> None:
+    assert numbers()['task_queue_seconds{queue="orders"}'] == 0
+    for _task in range(2):
+        tasks.drain.delay(0)
+    oldest = json.loads(cast("bytes", empty_redis.rpop("orders")))
+    oldest["headers"][SENT_AT] -= 60
+    empty_redis.rpush("orders", json.dumps(oldest))
+    told = numbers()
+    assert told['task_queue_length{queue="orders"}'] == 2
+    assert 60 <= told['task_queue_seconds{queue="orders"}'] < 120
+    assert told['task_queue_seconds{queue="slow"}'] == 0
+
+
+def test_prometheus_reads_how_far_the_engine_is_behind() -> None:
+    factories.quote("EURUSD", "1.1", "1.1001")
+    engine = Engine()
+    engine.start()
+    factories.quote("EURUSD", "1.2", "1.2001")
+    engine.run_once(block_ms=None)
+    told = numbers()
+    assert 0 < told['engine_tick_p99_seconds{engine="engine"}'] < 60
+    assert 0 <= told['engine_lag_p99_seconds{engine="engine"}'] < 60
+
+
+def test_prometheus_reads_what_the_poll_lane_answered() -> None:
+    counter = Counter()
+    asked(counter, "/tv/accounts/A-1/orders")
+    for outcome in ("answered", "answered", "missed", "left"):
+        counter.polled(outcome)
+    usage.tell(counter.take())
+    usage.tell(counter.take())
+    told = numbers()
+    assert (told['tv_polls_total{by="lane"}'], told['tv_polls_total{by="django"}']) == (2, 1)
+    assert told["tv_fence_misses_total"] == 1
+
+
+def test_without_postgres_the_rest_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(*args: object, **kwargs: object) -> None:
+        raise OperationalError("the connection is lost")
+
+    slow_and_failing()
+    monkeypatch.setattr(CursorWrapper, "execute", away)
+    told = numbers()
+    assert (told['part_alive{part="database"}'], told['part_alive{part="redis"}']) == (0, 1)
+    assert 'tv_requests_total{endpoint="POST oauth2/token",pair="server",status="401"}' in told
+    assert "orders_queued" not in told

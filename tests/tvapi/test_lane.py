@@ -20,6 +20,7 @@ from tests.processes import eventually
 from tests.trading import desk
 from tests.tvapi.lane import Poller, django, polling, primed
 from trading.models import GroupInstrument, MarginTier
+from tvapi import usage
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -64,6 +65,19 @@ def test_answer_after_a_change_shows_it(poller: Poller, account: Account, token:
     answer = poller.get(ORDERS, token)
     assert answer == django(ORDERS, token)
     assert f'"id":"{order.pk}"'.encode() in answer.body
+
+
+def test_what_the_lane_did_is_counted(poller: Poller, account: Account, token: str) -> None:
+    primed(poller, ORDERS, token)
+    usage.counter.take()
+    for _poll in range(2):
+        poller.get(ORDERS, token)
+    assert usage.counter.take().polled == {"answered": 2}
+    desk.place(account, "buy", "1000", limit="1.0")
+    poller.get(ORDERS, token)
+    assert usage.counter.take().polled == {"answered": 1, "missed": 1}
+    assert poller.get(ORDERS, "a stranger's") is None
+    assert usage.counter.take().polled == {"left": 1}
 
 
 def test_switched_off_it_leaves_everything_to_django(poller: Poller, account: Account, token: str, settings) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from django.conf import settings
 
+from tvapi import usage
 from tvapi.lane import requests
 from tvapi.lane.lane import Lane
 
@@ -39,7 +40,9 @@ async def handle(scope: Scope, receive: Receive, send: Send) -> bool:
         logger.exception("The poll lane met a fault; Django answers", extra={"request_id": scope.get("request_id", "")})
         return False
     if body is None or _lane.origins is None:
+        usage.counter.polled("left")
         return False
+    usage.counter.polled("answered")
     headers = requests.headers(asked.answer, asked.language, sender.origin, sender.is_secure, _lane.origins)
     length = (b"content-length", b"%d" % len(body))
     await send({"type": "http.response.start", "status": 200, "headers": [*headers, length]})

@@ -21,7 +21,7 @@ from accounts.models import Account
 from accounts.tokens import OwnAccount
 from backoffice import redis_pools
 from trading.errors import OrderRejected
-from tvapi import answers, renderers, snapshots
+from tvapi import answers, renderers, snapshots, usage
 from tvapi.exceptions import Refused
 from tvapi.lane import catalogue
 from tvapi.lane.catalogue import Catalogue
@@ -144,6 +144,7 @@ class Lane:
             with translation.override(language):
                 return snapshots.current(account.id)
 
+        usage.counter.polled("missed")
         snapshot = await _in(self._makers, make)
         bounded.keep(self._snapshots, (account.id, language), (snapshot.head, snapshot), most=KEPT_SNAPSHOTS)
         return snapshot
