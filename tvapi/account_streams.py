@@ -137,7 +137,8 @@ class Desk:
                 ping_at = time.monotonic() + PING_SECONDS
                 self._ping()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._woken.wait(), LOOK_SECONDS)
+                async with asyncio.timeout(LOOK_SECONDS):
+                    await self._woken.wait()
         self._rendered.clear()
 
     async def _look(self) -> None:

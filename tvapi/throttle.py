@@ -8,8 +8,8 @@ ask for more than can be answered. By `DATA_SERVER_NETWORKS` they are known; whe
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable, MutableMapping
+from time import monotonic
 from typing import Any
 
 from django.conf import settings
@@ -54,7 +54,7 @@ async def handle(scope: Scope, receive: Receive, send: Send) -> bool:
     if not settings.REQUESTS_A_SECOND or not scope["path"].startswith("/tv/") or is_of_data_server(scope):
         return False
     headers = dict(scope["headers"])
-    now, token = time.monotonic(), headers.get(b"authorization", b"")
+    now, token = monotonic(), headers.get(b"authorization", b"")
     may_ask = _by_address.take(networks.address_of_scope(scope), now)
     if may_ask and (not token or _by_token.take(tokens.digest(token.decode("latin-1")), now)):
         return False

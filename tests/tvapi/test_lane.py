@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from decimal import Decimal
 
@@ -21,6 +22,7 @@ from tests.trading import desk
 from tests.tvapi.lane import Poller, django, polling, primed
 from trading.models import GroupInstrument, MarginTier
 from tvapi import usage
+from tvapi.lane import Lane
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -213,6 +215,29 @@ def test_what_a_group_trades_changes_at_once(poller: Poller, account: Account, t
     assert poller.get(QUOTES, token) is None
     GroupInstrument.objects.get(group=account.group, instrument__symbol="EURUSD").delete()
     assert poller.get(QUOTES, token) is None
+
+
+@pytest.mark.parametrize("pauses", range(4))
+def test_what_follows_changes_ends_also_when_it_is_told_so_in_the_moment_of_one(pauses: int) -> None:
+    async def known_at_once(work: object) -> None:
+        return None
+
+    async def ends() -> bool:
+        lane = Lane()
+        lane._in_thread = known_at_once  # type: ignore[method-assign, assignment]
+        following = asyncio.create_task(lane._keep_catalogue())
+        await turns(10)
+        lane._stale_catalogue.set()
+        await turns(pauses)
+        following.cancel()
+        await turns(10)
+        return following.cancelled()
+
+    async def turns(count: int) -> None:
+        for _turn in range(count):
+            await asyncio.sleep(0)
+
+    assert asyncio.run(ends())
 
 
 def test_conditions_and_currencies_are_terms_too(poller: Poller, account: Account, token: str) -> None:

@@ -21,7 +21,8 @@ PAGE = "https://www.tradingview.com"
 
 @pytest.fixture
 def limited(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One request a second for a token, four at once; forty at once for an address."""
+    """One request a second for a token, four at once; forty at once for an address. Time stands still."""
+    monkeypatch.setattr(throttle, "monotonic", lambda: 100.0)
     settings.REQUESTS_A_SECOND = 1.0
     monkeypatch.setattr(throttle, "_by_token", Buckets(1.0))
     monkeypatch.setattr(throttle, "_by_address", Buckets(10.0))

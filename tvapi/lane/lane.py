@@ -175,7 +175,8 @@ class Lane:
         pipe = await Pipe.connect(await asyncio.to_thread(redis_pools.current_url))
         try:
             while settings.REDIS_SENTINELS and not pipe.is_closed:
-                await asyncio.wait_for(pipe.ask(fence.PROOF), fence.PROOF_SECONDS)  # else it may be the master no more
+                async with asyncio.timeout(fence.PROOF_SECONDS):  # else it may be the master no more
+                    await pipe.ask(fence.PROOF)
                 self._pipe = pipe
                 await asyncio.sleep(fence.PROOF_SECONDS / 2)
             self._pipe = pipe
@@ -199,10 +200,9 @@ class Lane:
         while True:
             self._stale_catalogue.clear()
             self._catalogue = await self._in_thread(catalogue.read)
-            try:
-                await asyncio.wait_for(self._stale_catalogue.wait(), RENEW_CATALOGUE_SECONDS)
-            except TimeoutError:
-                continue
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(RENEW_CATALOGUE_SECONDS):  # Python 3.11's `wait_for` may miss a cancel
+                    await self._stale_catalogue.wait()
 
     async def _keep_origins(self) -> None:
         while True:

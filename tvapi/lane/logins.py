@@ -52,7 +52,8 @@ class Logins:
 
     async def _next_round(self) -> None:
         try:
-            await asyncio.wait_for(self._new.wait(), REFRESH_SECONDS)
+            async with asyncio.timeout(REFRESH_SECONDS):
+                await self._new.wait()
         except TimeoutError:
             return
         await asyncio.sleep(0.005)  # those who log in together are looked up together
