@@ -121,6 +121,14 @@ def client_of(token: str) -> str | None:
     return AccessToken.objects.filter(digest=digest(token)).values_list("client", flat=True).first()
 
 
+def was_ended(token: str) -> bool:
+    """Whether somebody has ended it, or the login it came from: not by renewal, which puts another in its place."""
+    ended = AccessToken.objects.filter(digest=digest(token), revoked_at__isnull=False)
+    for renewed_at, family in ended.values_list("renewal__revoked_at", "renewal__family"):
+        return renewed_at is None or not RenewalToken.objects.filter(family=family, revoked_at=None).exists()
+    return False
+
+
 def logins(digests: Iterable[str]) -> dict[str, Login]:
     """What those of these tokens that work stand for, in one statement.
 

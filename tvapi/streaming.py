@@ -138,8 +138,8 @@ async def handle(scope: Scope, receive: Receive, send: Send) -> bool:
     """Answer `GET /tv/streaming` of somebody with a good token, and return True once the response is over.
 
     False, with nothing received or sent, for everything else: then it is Django's, which knows how to refuse. The
-    response ends when the client goes, when it cannot keep up, when its login or its client is switched off, or
-    when the `asyncio.Event` under `scope["stopping"]` is set.
+    response ends when the client goes, when it cannot keep up, when its token is ended by somebody, its login or
+    its client switched off, or when the `asyncio.Event` under `scope["stopping"]` is set.
     """
     if scope["path"] != PATH or scope["method"] != "GET" or (reader := await _reader(scope)) is None:
         return False
@@ -169,22 +169,22 @@ async def handle(scope: Scope, receive: Receive, send: Send) -> bool:
     return True
 
 
-async def _reader(scope: Scope) -> tuple[User, str | None] | None:
-    """Whose bearer token it is, and the client it was given to.
+async def _reader(scope: Scope) -> tuple[str, User, str | None] | None:
+    """The bearer token, whose it is, and the client it was given to.
 
     None unless there is one, it is good, and comes from where it may come from.
     """
     token = bearer(scope["headers"])
     if token is None or (reader := await sync_to_async(_reader_of)(token)) is None:
         return None
-    return reader if networks.address_may_serve_data(networks.address_of_scope(scope), reader[0]) else None
+    return reader if networks.address_may_serve_data(networks.address_of_scope(scope), reader[1]) else None
 
 
-def _reader_of(token: str) -> tuple[User, str | None] | None:
+def _reader_of(token: str) -> tuple[str, User, str | None] | None:
     db.close_old_connections()  # one that Postgres has closed meanwhile; a request of Django's begins so too
     try:
         user = tokens.user_of(token)
-        return None if user is None else (user, tokens.client_of(token))
+        return None if user is None else (token, user, tokens.client_of(token))
     except db.Error:
         return None  # Django will meet the same fault, and knows what to say
 

@@ -9,7 +9,7 @@ import msgspec
 from asgiref.sync import sync_to_async
 from django import db
 
-from accounts import entitlements
+from accounts import entitlements, tokens
 from accounts.models import User
 from accounts.oauth_models import OAuthClient
 from marketdata.models import Instrument, SymbolGroup
@@ -31,8 +31,8 @@ _symbol_of = msgspec.json.Decoder(_Line).decode
 class Visibility:
     """What one connection may see. `client_id` is that of the OAuth client that its token was given to, if any."""
 
-    def __init__(self, user: User, client_id: str | None) -> None:
-        self._user, self._client_id = user, client_id
+    def __init__(self, token: str, user: User, client_id: str | None) -> None:
+        self._token, self._user, self._client_id = token, user, client_id
         self._hidden: frozenset[str] = frozenset()
 
     def of(self, chunk: bytes) -> bytes:
@@ -42,7 +42,7 @@ class Visibility:
         return b"".join(line for line in chunk.splitlines(keepends=True) if _symbol_of(line).id not in self._hidden)
 
     async def end(self) -> None:
-        """Keep up with what the login may see, and return when it or its client was switched off."""
+        """Keep up with what the login may see, and return when it was ended, or its client switched off."""
         while await sync_to_async(self.refresh)():
             await asyncio.sleep(REFRESH_SECONDS)
 
@@ -61,7 +61,9 @@ class Visibility:
         return True
 
     def _is_admitted(self) -> bool:
-        """Not whether its token is still good: a renewal ends that, and the stream goes on (AUTH-25, STRM-4)."""
+        """Not whether its token is still good: that ends by time and by renewal, and the stream goes on (STRM-4)."""
+        if tokens.was_ended(self._token):
+            return False
         if not User.objects.filter(pk=self._user.pk, is_active=True).exists():
             return False
         return self._client_id is None or OAuthClient.objects.filter(pk=self._client_id, is_active=True).exists()

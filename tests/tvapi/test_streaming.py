@@ -14,6 +14,7 @@ from decimal import Decimal
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 import redis
@@ -24,8 +25,8 @@ from pytest_django import Settings
 
 from accounts import tokens
 from accounts.entitlement_models import DataSubscription, DataTariff
-from accounts.models import User
-from accounts.oauth_models import OAuthClient
+from accounts.models import AccessToken, User
+from accounts.oauth_models import OAuthClient, RenewalToken
 from backoffice import embedded
 from backoffice.processes import LOOPBACK, free_port, spawn, stop
 from marketdata import bars, ticklog
@@ -38,6 +39,7 @@ from tests.processes import eventually, running
 from tests.tvapi.contract import DOCUMENT
 from tvapi import endless, streaming
 from tvapi.lines import Chunk, Lines
+from tvapi.visibility import Visibility
 
 MESSAGE = Draft202012Validator({"$ref": "#/components/schemas/StreamingMessage", **DOCUMENT})
 NOW_MS = 1_795_424_400_250
@@ -334,24 +336,51 @@ def test_a_restricted_data_server_gets_the_lines_of_its_groups_alone(eurusd: Ins
 
 
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize("what", ["login", "client"])
-def test_a_stream_ends_when_its_login_or_client_is_switched_off(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "end",
+    [
+        lambda: User.objects.filter(username="server").update(is_active=False),
+        lambda: OAuthClient.objects.update(is_active=False),
+        lambda: tokens.revoke_access(AccessToken.objects.all()),
+        lambda: tokens.revoke_rows(RenewalToken.objects.all()),
+    ],
+    ids=["login switched off", "client switched off", "token ended", "login ended"],
+)
+def test_a_stream_ends_when_somebody_ends_it(end: Callable[[], Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tvapi.visibility.REFRESH_SECONDS", 0.05)
     server = factories.user("server", is_data_client=True)
     client, token = factories.oauth_client(), tokens.new()
-    tokens.keep(token, server, lifetime_seconds=60, client=client)
-    switched_off = User.objects.filter(pk=server.pk) if what == "login" else OAuthClient.objects.filter(pk=client.pk)
+    renewal = tokens.keep_renewal(tokens.new(), server, client, family=uuid4())
+    tokens.keep(token, server, lifetime_seconds=60, client=client, renewal=renewal)
 
     async def scenario() -> None:
         connection = Connection(token)
         task = asyncio.create_task(connection.handle())
         while not connection.sent:
             await asyncio.sleep(0.01)
-        await switched_off.aupdate(is_active=False)
+        await sync_to_async(end)()
         assert await task
         assert connection.sent[-1] == {"type": "http.response.body", "body": b"", "more_body": False}
 
     run(scenario())
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_stream_goes_on_when_its_token_is_renewed_and_ends_with_the_login() -> None:
+    """Where the new token is ended, the login that all of them came from is."""
+    server = factories.user("server", is_data_client=True)
+    client, old, new, family = factories.oauth_client(), tokens.new(), tokens.new(), uuid4()
+    renewal = tokens.keep_renewal(tokens.new(), server, client, family=family)
+    tokens.keep(old, server, lifetime_seconds=60, client=client, renewal=renewal)
+    visibility = Visibility(old, server, client.pk)
+    assert visibility.refresh()
+    renewed = tokens.keep_renewal(tokens.new(), server, client, family=family, replaces=renewal)
+    tokens.keep(new, server, lifetime_seconds=60, client=client, renewal=renewed)
+    assert tokens.user_of(new) == server
+    assert tokens.user_of(old) is None
+    assert visibility.refresh()
+    tokens.revoke(new)
+    assert not visibility.refresh()
 
 
 def test_the_log_is_read_only_while_somebody_listens(token: str, eurusd: Instrument) -> None:
