@@ -116,9 +116,9 @@ def user_of(token: str) -> User | None:
     return None
 
 
-def client_of(token: str) -> str | None:
-    """The OAuth client that it was given to, if any, whether it still works or not."""
-    return AccessToken.objects.filter(digest=digest(token)).values_list("client", flat=True).first()
+def client_of(token: str) -> int | None:
+    """The key of the OAuth client that it was given to, if any, whether it still works or not."""
+    return AccessToken.objects.filter(digest=digest(token)).values_list("client__pk", flat=True).first()
 
 
 def was_ended(token: str) -> bool:

@@ -77,7 +77,7 @@ class Validator(RequestValidator):
     def validate_grant_type(
         self, client_id: str, grant_type: str, client: OAuthClient, request: Request, *args: Any, **kwargs: Any
     ) -> bool:
-        return client.code_flow or bool(client.certificate)
+        return client.code_flow or (grant_type == "refresh_token" and bool(client.certificate))
 
     # --- codes --------------------------------------------------------------------------------------------------------
 
@@ -132,6 +132,8 @@ class Validator(RequestValidator):
         renewal = tokens.renewal_of(refresh_token, RenewalKind.REFRESH)
         if renewal is None or renewal.client_id != client.pk:
             return False
+        if not client.code_flow and not renewal.user.is_data_client:
+            return False  # a login by a flow that was switched off since; assertions go on
         if renewal.confirmed_at is None:
             tokens.confirm(renewal)
         request.replaced, request.user, request.family = renewal, renewal.user, renewal.family

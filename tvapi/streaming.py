@@ -169,7 +169,7 @@ async def handle(scope: Scope, receive: Receive, send: Send) -> bool:
     return True
 
 
-async def _reader(scope: Scope) -> tuple[str, User, str | None] | None:
+async def _reader(scope: Scope) -> tuple[str, User, int | None] | None:
     """The bearer token, whose it is, and the client it was given to.
 
     None unless there is one, it is good, and comes from where it may come from.
@@ -180,7 +180,7 @@ async def _reader(scope: Scope) -> tuple[str, User, str | None] | None:
     return reader if networks.address_may_serve_data(networks.address_of_scope(scope), reader[1]) else None
 
 
-def _reader_of(token: str) -> tuple[str, User, str | None] | None:
+def _reader_of(token: str) -> tuple[str, User, int | None] | None:
     db.close_old_connections()  # one that Postgres has closed meanwhile; a request of Django's begins so too
     try:
         user = tokens.user_of(token)

@@ -29,9 +29,9 @@ _symbol_of = msgspec.json.Decoder(_Line).decode
 
 
 class Visibility:
-    """What one connection may see. `client_id` is that of the OAuth client that its token was given to, if any."""
+    """What one connection may see. `client_id` is the key of the OAuth client that its token was given to, if any."""
 
-    def __init__(self, token: str, user: User, client_id: str | None) -> None:
+    def __init__(self, token: str, user: User, client_id: int | None) -> None:
         self._token, self._user, self._client_id = token, user, client_id
         self._hidden: frozenset[str] = frozenset()
 

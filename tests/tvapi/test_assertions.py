@@ -7,6 +7,7 @@ import json
 import time
 from datetime import timedelta
 from typing import Any
+from uuid import uuid4
 
 import jwt
 import pytest
@@ -17,6 +18,7 @@ from cryptography.x509.oid import NameOID
 from django.core.exceptions import ValidationError
 from django.utils import timezone
 
+from accounts import tokens
 from accounts.models import AccessToken, User
 from accounts.oauth_models import OAuthClient, UsedAssertion
 from tests import factories
@@ -117,6 +119,19 @@ def test_the_token_can_be_renewed_too(client):
     answer = token_answer(form())[1]
     renewal = {"grant_type": "refresh_token", "refresh_token": answer["refresh_token"], "client_secret": SECRET}
     assert TradingView(token_answer(renewal)[1]["access_token"]).send("GET", "/groups")[0] == 200
+
+
+def test_without_the_code_flow_tokens_of_assertions_are_renewed_and_those_of_traders_are_not(client):
+    trader = factories.user("trader")
+    refresh = tokens.new()
+    tokens.keep_renewal(refresh, trader, client, family=uuid4())
+    of_server = token_answer(form())[1]["refresh_token"]
+    OAuthClient.objects.update(code_flow=False)
+    renewal = {"grant_type": "refresh_token", "client_secret": SECRET}
+    assert refusal({**renewal, "refresh_token": refresh}) == "invalid_grant"
+    assert token_answer({**renewal, "refresh_token": of_server})[0] == 200
+    exchange = {"grant_type": "authorization_code", "code": "any", "redirect_uri": "https://any.example"}
+    assert refusal({**exchange, "client_id": client.client_id, "client_secret": SECRET}) == "unauthorized_client"
 
 
 @pytest.mark.parametrize("jti", ["one", None])
