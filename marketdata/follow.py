@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import redis
 
@@ -18,8 +18,8 @@ BACK_OFF_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0)
 logger = logging.getLogger(__name__)
 
 
-def live(stop: threading.Event, *, pause_seconds: float) -> Iterator[list[Entry]]:
-    """What enters the log from now on, in order, until `stop` is set.
+def live(stop: threading.Event, *, pause_seconds: float, listening: Callable[[], None]) -> Iterator[list[Entry]]:
+    """What enters the log from now on, in order, until `stop` is set. Calls `listening` once nothing escapes it.
 
     A batch is what has come while the one before it was worked on, and for `pause_seconds` after that: work is done in
     batches however fast the ticks come, and the first tick after a silence comes at once. While Redis is away it waits
@@ -31,6 +31,7 @@ def live(stop: threading.Event, *, pause_seconds: float) -> Iterator[list[Entry]
         try:
             if position is None:
                 position = ticklog.last_id()
+                listening()
             entries = ticklog.read(position, count=BATCH, block_ms=BLOCK_MS)
         except redis.RedisError as error:
             if not failures:

@@ -41,6 +41,7 @@ PATH = "/tv/streaming"
 BATCH_SECONDS = 0.05
 HEARTBEAT_SECONDS = 5  # STRM-14
 RETRY_SECONDS = 1.0  # after a fault
+LISTENS_SECONDS = 1.0
 
 logger = logging.getLogger(__name__)
 
@@ -55,6 +56,7 @@ class Hub:
         self.meter = Meter()
         self._subscriptions: set[Subscription[Chunk]] = set()
         self._end = threading.Event()
+        self._listens = asyncio.Event()
         self._heartbeats: asyncio.Task[None] | None = None
 
     @contextlib.contextmanager
@@ -73,15 +75,26 @@ class Hub:
             if not self._subscriptions:
                 self._stop()
 
+    async def listens(self) -> None:
+        """Wait until no price that comes from now on is missed; where Redis is away, no longer than a second."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LISTENS_SECONDS):
+                await self._listens.wait()
+
     def _start(self) -> None:
         loop = asyncio.get_running_loop()
         end = self._end = threading.Event()
+        listens = self._listens = asyncio.Event()
 
         def publish(chunk: Chunk) -> None:
             with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile: nobody listens any more
                 loop.call_soon_threadsafe(self._publish_unless, end, chunk)
 
-        threading.Thread(target=_read_log, args=(end, publish), name="stream", daemon=True).start()
+        def listening() -> None:
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(listens.set)
+
+        threading.Thread(target=_read_log, args=(end, publish, listening), name="stream", daemon=True).start()
         self._heartbeats = loop.create_task(self._beat())
 
     def _stop(self) -> None:
@@ -113,13 +126,13 @@ def _tell(delays: metrics.Delays) -> None:
         logger.warning("The delays of the stream are not told: %s", error)
 
 
-def _read_log(end: threading.Event, publish: Callable[[Chunk], None]) -> None:
+def _read_log(end: threading.Event, publish: Callable[[Chunk], None], listening: Callable[[], None]) -> None:
     """The thread of a hub. Whatever happens it goes on: a stream that is silent looks alive to its readers."""
     try:
         while not end.is_set():
             try:
                 lines = Lines(ticklog.quote_times())
-                for entries in follow.live(end, pause_seconds=BATCH_SECONDS):
+                for entries in follow.live(end, pause_seconds=BATCH_SECONDS, listening=listening):
                     if (chunk := lines.of(entries)).data:
                         publish(chunk)
             except Exception:
@@ -148,6 +161,7 @@ async def handle(scope: Scope, receive: Receive, send: Send) -> bool:
         return False
     headers = [*HEADERS, *await sync_to_async(cors.headers_of)(scope["headers"])]
     with _hub.subscription() as subscription:
+        await _hub.listens()
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send_part(send, b"")
         ends = {

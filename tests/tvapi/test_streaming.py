@@ -219,7 +219,6 @@ async def connected(token: str, number: int = 1) -> AsyncIterator[list[Connectio
         await asyncio.sleep(0)
         while not all(connection.sent for connection in opened):
             await asyncio.sleep(0.01)
-        await asyncio.sleep(0.2)  # the thread finds the end of the log
         yield opened
         for connection in opened:
             connection.gone.set()
@@ -304,6 +303,26 @@ def test_a_reader_that_falls_behind_is_dropped_and_the_others_are_not(token: str
         assert len(parsed(quick.body)) == endless.LONGEST_QUEUE + 2
         quick.gone.set()
         await tasks[1]
+
+    run(scenario())
+
+
+def test_what_comes_after_the_beginning_of_the_answer_is_not_missed(
+    token: str, eurusd: Instrument, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long the first reader's thread takes to find its place in the log."""
+    last_id = ticklog.last_id
+
+    def slowly() -> str:
+        time.sleep(0.3)
+        return last_id()
+
+    monkeypatch.setattr(ticklog, "last_id", slowly)
+
+    async def scenario() -> None:
+        async with connected(token) as (connection,):
+            await sync_to_async(factories.quote)("EURUSD", "1.1", "1.2")
+            await connection.has(2)
 
     run(scenario())
 
