@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from decimal import ROUND_HALF_UP, Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pgtrigger
 from django.contrib.auth.models import AbstractUser
@@ -16,7 +16,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 # Models of this app, in modules of their own.
-from accounts import dossier_models, entitlement_models, fence, known, oauth_models  # noqa: F401
+from accounts import dossier_models, entitlement_models, fence, known, oauth_models, rows  # noqa: F401
 from accounts.choices import (
     AccountState,
     AccountType,
@@ -407,15 +407,9 @@ class Terms(models.Model):
         return str(self.version)
 
 
-def columns_of(model: type[models.Model], table: str = "") -> str:
-    """The columns by name: a prepared `*` fails on every connection that is open while a column is added."""
-    of_table = f"{table}." if table else ""
-    return ", ".join(f"{of_table}{field.column}" for field in model._meta.concrete_fields)
-
-
 def columns_with_terms() -> str:
     """Those of an account, with the version of the terms, so that what is known at it need not be read."""
-    return f"{columns_of(Account)}, (SELECT version FROM {Terms._meta.db_table}) AS terms"  # noqa: S608
+    return f"{rows.columns_of(Account)}, (SELECT version FROM {Terms._meta.db_table}) AS terms"  # noqa: S608
 
 
 class AccountQuerySet(models.QuerySet["Account"]):
@@ -430,13 +424,12 @@ class AccountQuerySet(models.QuerySet["Account"]):
 
         Every request of a trader's asks this, and a queryset takes ten times as long to put together as this to run.
         """
-        rows = self.raw(
+        found = self._with_terms(
             f"SELECT {columns_with_terms()} FROM {self.model._meta.db_table} WHERE number = %s AND state <> %s"  # noqa: S608
             f" AND client_id IN (SELECT id FROM {Client._meta.db_table} WHERE user_id = %s)",
             [number, AccountState.CLOSED, user.pk],
         )
-        for account in rows if not user.is_data_client else ():
-            account.know()
+        for account in found if not user.is_data_client else ():
             return account
         raise self.model.DoesNotExist
 
@@ -446,16 +439,21 @@ class AccountQuerySet(models.QuerySet["Account"]):
         Every writer takes accounts first (by id), then orders, then positions; so none can deadlock. Raises
         `Account.DoesNotExist`. Needs a transaction.
         """
-        rows = self.raw(
+        changed = self._with_terms(
             f"UPDATE {self.model._meta.db_table} SET version = version + 1 WHERE id = %s"  # noqa: S608
             f" RETURNING {columns_with_terms()}",
             [pk],
         )
-        for account in rows:
+        for account in changed:
             fence.before_commit(account.pk, account.version, using=self.db)
-            account.know()
             return account
         raise self.model.DoesNotExist
+
+    def _with_terms(self, sql: str, params: list[Any]) -> list[Account]:
+        found: list[Account] = rows.read(self.model, sql, params, using=self.db, extras=("terms",))
+        for account in found:
+            account.know()
+        return found
 
 
 class Account(models.Model):
@@ -517,8 +515,10 @@ class Account(models.Model):
 
     def all_conditions(self) -> list[TradingConditions]:
         """Every approved version of its group's, the last first; those that are yet to come too."""
-        approved = TradingConditions.objects.approved().filter(group=self.group_id).order_by("-effective_from")
-        return known.of(self, "conditions", self.group_id, read=lambda: list(approved))
+        return known.of(self, "conditions", self.group_id, read=self._read_conditions)
+
+    def _read_conditions(self) -> list[TradingConditions]:
+        return list(TradingConditions.objects.approved().filter(group=self.group_id).order_by("-effective_from"))
 
     @property
     def trading_state(self) -> AccountState:
@@ -590,10 +590,12 @@ class LedgerAccount(models.Model):
 class TransferQuerySet(models.QuerySet["Transfer"]):
     def once(self, kind: TransferKind, reference: str, by: User | None) -> Transfer | None:
         """A new transfer; None when there is one of this reference. In one statement, which leaves no savepoint."""
-        made = self.raw(
+        made = rows.read(
+            self.model,
             f"INSERT INTO {self.model._meta.db_table} (kind, reference, by_id) VALUES (%s, %s, %s)"  # noqa: S608
-            f" ON CONFLICT (reference) DO NOTHING RETURNING {columns_of(self.model)}",
+            f" ON CONFLICT (reference) DO NOTHING RETURNING {rows.columns_of(self.model)}",
             [kind, reference, by and by.pk],
+            using=self.db,
         )
         return next(iter(made), None)
 

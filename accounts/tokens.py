@@ -20,9 +20,9 @@ from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
-from accounts import fence
+from accounts import fence, rows
 from accounts.choices import AccountState, RenewalKind
-from accounts.models import AccessToken, User, columns_of
+from accounts.models import AccessToken, User
 from accounts.oauth_models import OAuthClient, RenewalToken
 
 KEPT_AFTER_END = timedelta(days=30)  # for support, who look at what was given out
@@ -96,7 +96,7 @@ def keep_renewal(
 
 # As `_working`. Every request asks this, and a queryset takes ten times as long to put together as this to run.
 _WHOSE = f"""
-SELECT {columns_of(User, "whose")}, renewal.id AS unconfirmed
+SELECT {rows.columns_of(User, "whose")}, renewal.id AS unconfirmed
   FROM {AccessToken._meta.db_table} AS token
   JOIN {User._meta.db_table} AS whose ON whose.id = token.user_id AND whose.is_active
   LEFT JOIN {OAuthClient._meta.db_table} AS client ON client.id = token.client_id
@@ -108,8 +108,9 @@ SELECT {columns_of(User, "whose")}, renewal.id AS unconfirmed
 
 def user_of(token: str) -> User | None:
     """Whose token it is; None when it is unknown, expired or revoked, or its user or client was switched off."""
-    rows: Iterable[Any] = User.objects.raw(_WHOSE, [digest(token), timezone.now()])
-    for user in rows:
+    asked = [digest(token), timezone.now()]
+    found: list[Any] = rows.read(User, _WHOSE, asked, using=User.objects.db, extras=("unconfirmed",))
+    for user in found:
         if user.unconfirmed:
             confirm(RenewalToken.objects.get(pk=user.unconfirmed))
         return cast(User, user)
@@ -139,8 +140,8 @@ def logins(digests: Iterable[str]) -> dict[str, Login]:
     columns = ("number", "id", "group_id", "currency_id", "state")
     found: dict[str, Login] = {}
     known = Q(renewal=None) | Q(renewal__confirmed_at__isnull=False)
-    rows = _working().filter(known, digest__in=list(digests), user__is_data_client=False)
-    for key, user_id, expires_at, number, *account, state in rows.values_list(
+    working = _working().filter(known, digest__in=list(digests), user__is_data_client=False)
+    for key, user_id, expires_at, number, *account, state in working.values_list(
         "digest", "user_id", "expires_at", *(of_client + column for column in columns)
     ):
         login = found.setdefault(key, Login(user_id, expires_at.timestamp(), {}))
@@ -191,9 +192,9 @@ def revoke_rows(renewals: QuerySet[RenewalToken]) -> int:
     return renewals.filter(revoked_at=None).update(revoked_at=timezone.now())
 
 
-def revoke_access(rows: QuerySet[AccessToken]) -> int:
+def revoke_access(access: QuerySet[AccessToken]) -> int:
     """End these access tokens. Says how many worked till now."""
-    return _end(rows.filter(revoked_at=None), revoked_at=timezone.now())
+    return _end(access.filter(revoked_at=None), revoked_at=timezone.now())
 
 
 def revoke_family(family: UUID) -> None:
@@ -227,10 +228,10 @@ def expire(token: str) -> bool:
     return bool(changed or RenewalToken.objects.filter(**of).update(expires_at=now))
 
 
-def _end(rows: QuerySet[AccessToken], **change: datetime) -> int:
+def _end(access: QuerySet[AccessToken], **change: datetime) -> int:
     """Change these rows so that they work no more, and tell those who remember tokens. Says how many there were."""
     with transaction.atomic():
-        digests = list(rows.select_for_update().values_list("digest", flat=True))
+        digests = list(access.select_for_update().values_list("digest", flat=True))
         ended = AccessToken.objects.filter(digest__in=digests).update(**change)
         for each in digests:
             transaction.on_commit(partial(fence.end_login, each))

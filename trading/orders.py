@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from django.db import connection, transaction
 from django.utils import timezone
 
-from accounts import ledger
-from accounts.models import Account, TradingConditions, columns_of
+from accounts import ledger, rows
+from accounts.models import Account, TradingConditions
 from marketdata.quotes import Quote
 from trading import (
     brackets,
@@ -269,14 +269,13 @@ def work(account_id: int, order_id: int, *, leave_to_others: bool = False) -> bo
 
 
 _WITH_REQUEST_ID = f"""
-SELECT {columns_of(Order)} FROM {Order._meta.db_table} WHERE account_id = %s AND request_id = %s
+SELECT {rows.columns_of(Order)} FROM {Order._meta.db_table} WHERE account_id = %s AND request_id = %s
 """  # noqa: S608
 
 
 def _earlier(account_id: int, request_id: str) -> Order | None:
-    for order in Order.objects.raw(_WITH_REQUEST_ID, [account_id, request_id]):
-        return order
-    return None
+    found = rows.read(Order, _WITH_REQUEST_ID, [account_id, request_id], using=Order.objects.db)
+    return found[0] if found else None
 
 
 def _is_ours(account_id: int) -> bool:

@@ -45,8 +45,11 @@ def instruments(account: Account) -> Mapping[str, Instrument]:
 
 
 def _offered(account: Account) -> list[GroupInstrument]:
-    rows = GroupInstrument.objects.filter(group=account.group_id).select_related("instrument")
-    return known.of(account, "offer", account.group_id, read=lambda: list(rows.order_by("instrument__symbol")))
+    def read() -> list[GroupInstrument]:
+        rows = GroupInstrument.objects.filter(group=account.group_id).select_related("instrument")
+        return list(rows.order_by("instrument__symbol"))
+
+    return known.of(account, "offer", account.group_id, read=read)
 
 
 def find(account: Account, symbol: str, conditions: TradingConditions | None = None) -> Tradable:
@@ -54,8 +57,12 @@ def find(account: Account, symbol: str, conditions: TradingConditions | None = N
 
     Raises OrderRejected(UNKNOWN_INSTRUMENT), for one of another group too (INS-9).
     """
-    rows = GroupInstrument.objects.filter(group=account.group_id, instrument__symbol=symbol)
-    row = known.of(account, "offered", account.group_id, symbol, read=rows.select_related("instrument").first)
+
+    def read() -> GroupInstrument | None:
+        rows = GroupInstrument.objects.filter(group=account.group_id, instrument__symbol=symbol)
+        return rows.select_related("instrument").first()
+
+    row = known.of(account, "offered", account.group_id, symbol, read=read)
     if row is None:
         raise OrderRejected(Reason.UNKNOWN_INSTRUMENT, symbol=symbol)
     return terms(account, conditions or account.conditions_at(), row, margin_terms.leverages(account))

@@ -10,7 +10,8 @@ from typing import NamedTuple
 import msgspec
 from django.db import connection
 
-from accounts.models import Account, Balance, Currency, columns_of
+from accounts import rows
+from accounts.models import Account, Balance, Currency
 from backoffice.fields import plain
 from trading import instruments_of, risk
 from trading.choices import Side
@@ -103,7 +104,7 @@ MONEY = f"""
 """  # noqa: S608
 _OF_ACCOUNT = f"SELECT {MONEY} FROM {Account._meta.db_table} AS account WHERE id = %s"  # noqa: S608
 _OPEN = f"""
-SELECT {columns_of(Position)} FROM {Position._meta.db_table}
+SELECT {rows.columns_of(Position)} FROM {Position._meta.db_table}
  WHERE account_id = %s AND closed_at IS NULL
  ORDER BY id
 """  # noqa: S608
@@ -122,7 +123,7 @@ class SpotValue:
 
 
 def open_positions(account: Account) -> list[Position]:
-    return instruments_of.attach(account, Position.objects.raw(_OPEN, [account.pk]))
+    return instruments_of.attach(account, rows.read(Position, _OPEN, [account.pk], using=Position.objects.db))
 
 
 def portfolio(account: Account, positions: Sequence[Position], money: Money | None = None) -> Portfolio:

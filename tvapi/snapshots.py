@@ -20,9 +20,9 @@ from django.conf import settings
 from django.db import transaction
 from django.utils import timezone, translation
 
-from accounts import fence, statements
+from accounts import fence, rows, statements
 from accounts.choices import AccountState, TransferKind
-from accounts.models import Account, Balance, Client, Currency, TradingConditions, columns_of, columns_with_terms
+from accounts.models import Account, Balance, Client, Currency, TradingConditions, columns_with_terms
 from trading import exposure, instruments_of, valuation
 from trading.margin_terms import Upkeep
 from trading.models import Position
@@ -221,7 +221,8 @@ SELECT {columns_with_terms()},
 
 def _read(account_id: int) -> tuple[Account, int, Money]:
     """The account with the version of the terms, whose it is, and its money. Raises Account.DoesNotExist."""
-    found: Iterable[Any] = Account.objects.raw(_ACCOUNT, [account_id])
+    extras = ("terms", "user_id", "cash", "held")
+    found: list[Any] = rows.read(Account, _ACCOUNT, [account_id], using=Account.objects.db, extras=extras)
     for account in found:
         account.know()
         return account, account.user_id, Money.of(account.cash, account.held)
@@ -233,7 +234,7 @@ def _raw(value: Any) -> msgspec.Raw:
 
 
 _POSITIONS = f"""
-SELECT {columns_of(Position)} FROM {Position._meta.db_table}
+SELECT {rows.columns_of(Position)} FROM {Position._meta.db_table}
  WHERE account_id = %s AND (closed_at IS NULL OR closed_at > %s)
  ORDER BY id
 """  # noqa: S608
@@ -244,7 +245,8 @@ def _positions(account: Account, now: datetime) -> tuple[list[Position], list[Po
     shown_for = timedelta(seconds=settings.SHOW_CLOSED_POSITIONS_SECONDS)
     if not account.profile.has_positions:
         return [], [], NEVER
-    found = instruments_of.attach(account, Position.objects.raw(_POSITIONS, [account.pk, now - shown_for]))
+    asked = [account.pk, now - shown_for]
+    found = instruments_of.attach(account, rows.read(Position, _POSITIONS, asked, using=Position.objects.db))
     ends = [each.closed_at + shown_for for each in found if each.closed_at]
     return [each for each in found if not each.closed_at], [each for each in found if each.closed_at], _first(ends, now)
 
