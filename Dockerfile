@@ -10,7 +10,7 @@ ENV PATH=/srv/backoffice/.venv/bin:$PATH \
 WORKDIR /srv/backoffice
 
 COPY pyproject.toml uv.lock ./
-RUN uv sync --frozen --no-default-groups --no-cache
+RUN uv sync --frozen --no-default-groups --extra traces --no-cache
 
 COPY manage.py ./
 COPY accounts accounts

@@ -19,7 +19,7 @@ from django.db.models import F
 from django.db.models.functions import Mod
 from django.utils import timezone
 
-from backoffice import health
+from backoffice import health, traces
 from marketdata import metrics, ticklog
 from marketdata.badticks import Quality
 from marketdata.choices import InstrumentState
@@ -145,14 +145,19 @@ class Engine:
             quote = Quote.of(entry)
             for order_id, stop_price in self.watch.take(quote, _milliseconds(entry.id)).items():
                 touched[order_id] = Touch(quote, stop_price)
-        queued = triggers.trigger(touched) if touched else []
-        for order_id, account_id in queued:
-            log.info("order %s is reached by the price", order_id, extra={"order_id": str(order_id)})
-            dispatch.after_commit(account_id=account_id, order_ids=[], drain=True)
+        queued = self._queue(touched) if touched else []
         if entries:
             self._ticks = entries[-1].id
             self._quality.publish()
         return len(queued)
+
+    def _queue(self, touched: dict[int, Touch]) -> list[tuple[int, int]]:
+        with traces.span("queue the orders that a price reached", count=len(touched)):
+            queued = triggers.trigger(touched)
+            for order_id, account_id in queued:
+                log.info("order %s is reached by the price", order_id, extra={"order_id": str(order_id)})
+                dispatch.after_commit(account_id=account_id, order_ids=[], drain=True)
+        return queued
 
     def _is_own(self, symbol: str) -> bool:
         if self._shards == 1:

@@ -15,7 +15,7 @@ from django.db.models import Case, F, When
 from django.db.models.functions import Mod
 from django.utils import timezone
 
-from backoffice import logs
+from backoffice import logs, traces
 from trading import charges, confirmations, dispatch, expiry, orders, reconciliation
 from trading.models import Order
 from trading.states import OrderStatus
@@ -47,7 +47,7 @@ def drain(shard: int) -> int:
         for order_id, account_id in waiting:
             if account_id in left:
                 continue
-            with logs.of_order(order_id):
+            with logs.of_order(order_id), traces.span("work off an order", order_id=order_id, account_id=account_id):
                 if _work(account_id, order_id):
                     done.add(order_id)
                 else:
