@@ -65,8 +65,9 @@ def standby() -> Iterator[Standby]:
     """The standby while the block runs. The tests' database must exist."""
     place = Path(tempfile.mkdtemp(dir=recovery.home(), prefix="standby-"))
     owner, data, port = embedded.postgres_user(), place / "data", free_port()
+    slot = f"standby_{port}"  # so that the server keeps of its log what the standby does not have yet
     try:
-        recovery._run("pg_basebackup", "-D", str(data), "-R", "-X", "stream", "-c", "fast", "-w")
+        recovery._run("pg_basebackup", "-D", str(data), "-R", "-X", "stream", "-c", "fast", "-w", "-C", "-S", slot)
         if owner is not None:
             for path in (place, data, *data.rglob("*")):
                 os.chown(path, owner, -1)
@@ -83,6 +84,20 @@ def standby() -> Iterator[Standby]:
             stop([(process, signal.SIGINT)], seconds=30)
     finally:
         shutil.rmtree(place)
+        drop_slot(slot)
+
+
+def drop_slot(name: str) -> None:
+    """The server's end of a connection outlives the other for a moment, and keeps its slot as long."""
+
+    def is_gone() -> bool:
+        with connection.cursor() as cursor:
+            slots = "FROM pg_replication_slots WHERE slot_name = %s"
+            cursor.execute(f"SELECT pg_drop_replication_slot(slot_name) {slots} AND NOT active", [name])
+            cursor.execute(f"SELECT {slots}", [name])
+            return cursor.rowcount == 0
+
+    eventually(is_gone, "the slot is gone")
 
 
 @contextlib.contextmanager

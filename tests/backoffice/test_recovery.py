@@ -18,6 +18,7 @@ from accounts.models import Account
 from backoffice import recovery
 from tests import factories
 from tests.processes import eventually, running
+from tests.standby import drop_slot
 
 pytestmark = [pytest.mark.proof, pytest.mark.django_db(transaction=True)]
 
@@ -33,18 +34,7 @@ def archive(place: Path) -> Iterator[None]:
     with running("manage.py", "archive_wal", str(place)):
         eventually(lambda: list((place / "wal").glob("*.partial")), "the log is being archived")
         yield
-
-    def was_dropped() -> bool:
-        """The server's end of the connection outlives ours for a moment, and keeps the slot as long."""
-        with connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots"
-                " WHERE slot_name = %s AND NOT active",
-                [recovery.SLOT],
-            )
-            return cursor.rowcount == 1
-
-    eventually(was_dropped, "the slot is free")
+    drop_slot(recovery.SLOT)
 
 
 def deposit(account: Account, amount: int) -> datetime:

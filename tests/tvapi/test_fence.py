@@ -159,6 +159,9 @@ def test_the_epoch_is_the_run_of_the_server() -> None:
 # --- under load -------------------------------------------------------------------------------------------------------
 
 
+RUNS = 30  # at most: writers die by chance, and a fast machine has read enough before one did
+
+
 def subjects() -> list[staleness.Subject]:
     """Four accounts of two owners."""
     owners = [factories.user(), factories.user()]
@@ -172,12 +175,15 @@ def subjects() -> list[staleness.Subject]:
 
 @pytest.mark.proof
 def test_no_answer_is_stale_or_of_another_account_under_load() -> None:
-    outcome = staleness.run(subjects(), 500)
-    assert (outcome.reads, outcome.stale, outcome.foreign) == (500, 0, 0)
-    assert min(outcome.by_lane, outcome.changes, outcome.abandoned) > 0
+    for _run in range(RUNS):
+        outcome = staleness.run(subjects(), 500)
+        assert (outcome.reads, outcome.stale, outcome.foreign) == (500, 0, 0)
+        if min(outcome.by_lane, outcome.changes, outcome.abandoned) > 0:
+            return
+    pytest.fail("No writer died, or the lane did not answer.")
 
 
 @pytest.mark.proof
 def test_with_the_fence_after_the_commit_answers_are_stale() -> None:
     """The experiment can fail: this is what it shows when the fence is not there in time."""
-    assert staleness.run(subjects(), 1000, fence_first=False).stale > 0
+    assert any(staleness.run(subjects(), 500, fence_first=False).stale for _run in range(RUNS))
