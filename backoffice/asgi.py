@@ -16,7 +16,7 @@ from django.conf import settings
 from django.db import DatabaseError, connection
 from django.utils.module_loading import import_string
 
-from backoffice import departure, health, logs
+from backoffice import departure, health, logs, traces
 from backoffice.departure import Departure
 from backoffice.wsgi import application as django_application
 from tvapi import throttle, usage
@@ -90,6 +90,7 @@ class Application:
         await send({"type": "lifespan.startup.complete"})
         await receive()
         pulse.cancel()
+        await asyncio.to_thread(traces.stop)  # the server leaves without what Python does at its end
         await send({"type": "lifespan.shutdown.complete"})
 
     async def _beat(self) -> None:

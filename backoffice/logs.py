@@ -9,7 +9,7 @@ import contextlib
 import functools
 import logging
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from typing import Any
 from uuid import uuid4
@@ -19,7 +19,7 @@ from pythonjsonlogger.json import JsonFormatter
 
 HEADER = b"x-request-id"
 TASK_HEADER = "origin_request_id"  # of a Celery message; `request_id` would be taken for one of its own
-FIELDS = "{asctime}{levelname}{name}{message}{request_id}{order_id}"
+FIELDS = "{asctime}{levelname}{name}{message}{request_id}{order_id}{trace_id}"
 RENAMED = {"asctime": "time", "levelname": "level", "name": "logger"}
 
 _WELL_FORMED = re.compile(rb"[A-Za-z0-9._-]{8,64}")
@@ -37,6 +37,8 @@ _GIVEN_AWAY = (
 
 _request_id: ContextVar[str] = ContextVar("request_id", default="")
 _order_id: ContextVar[str] = ContextVar("order_id", default="")
+# Whose a line is, by the name of the field; `backoffice.traces` adds the trace, where there are any.
+SOURCES: dict[str, Callable[[], str]] = {"request_id": _request_id.get, "order_id": _order_id.get}
 
 
 def id_of(headers: Iterable[tuple[bytes, bytes]]) -> str:
@@ -76,9 +78,9 @@ class Ids(logging.Filter):
     """Notes the ids with the line, unless it was given others by `extra`."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        for name, var in (("request_id", _request_id), ("order_id", _order_id)):
+        for name, read in SOURCES.items():
             if name not in record.__dict__:
-                setattr(record, name, var.get())
+                setattr(record, name, read())
         return True
 
 
@@ -90,7 +92,7 @@ class Plain(logging.Formatter):
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 (the base class' name)
         line = super().formatMessage(record)
-        named = (("request", getattr(record, "request_id", "")), ("order", getattr(record, "order_id", "")))
+        named = ((name, getattr(record, f"{name}_id", "")) for name in ("request", "order", "trace"))
         ids = " ".join(f"{name}={value}" for name, value in named if value)
         return f"{line} [{ids}]" if ids else line
 

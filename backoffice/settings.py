@@ -85,7 +85,8 @@ def _networks(name: str) -> list[str]:
 
 HTTP_PORT = _port("HTTP_PORT", 8000)
 STREAM_PORT = _port("STREAM_PORT", HTTP_PORT + 1)
-# Which part of the system an ASGI process is: `stream` where a balancer separates the endless responses, else `web`.
+# Which part of the system this process is, as traces name it. `stream` is an ASGI process of endless responses where a
+# balancer separates them, else it is `web`; `beat` knows no task.
 PART = env.str("PART", default="web")
 WEB_THREADS = env.int("WEB_THREADS", default=8)  # of each ASGI process; each keeps a database connection
 DATA_THREADS = env.int("DATA_THREADS", default=3)  # besides these, for what data servers ask
