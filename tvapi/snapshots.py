@@ -221,7 +221,7 @@ SELECT {columns_with_terms()},
 
 def _read(account_id: int) -> tuple[Account, int, Money]:
     """The account with the version of the terms, whose it is, and its money. Raises Account.DoesNotExist."""
-    extras = ("terms", "user_id", "cash", "held")
+    extras = ("terms", "user_id", *Money._fields)
     found: list[Any] = rows.read(Account, _ACCOUNT, [account_id], using=Account.objects.db, extras=extras)
     for account in found:
         account.know()

@@ -12,6 +12,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import redis
 from asgiref.sync import sync_to_async
@@ -84,17 +85,14 @@ class Hub:
     def _start(self) -> None:
         loop = asyncio.get_running_loop()
         end = self._end = threading.Event()
-        listens = self._listens = asyncio.Event()
+        self._listens = asyncio.Event()
 
-        def publish(chunk: Chunk) -> None:
+        def in_loop(call: Callable[..., object], *args: object) -> None:
             with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile: nobody listens any more
-                loop.call_soon_threadsafe(self._publish_unless, end, chunk)
+                loop.call_soon_threadsafe(call, *args)
 
-        def listening() -> None:
-            with contextlib.suppress(RuntimeError):
-                loop.call_soon_threadsafe(listens.set)
-
-        threading.Thread(target=_read_log, args=(end, publish, listening), name="stream", daemon=True).start()
+        calls = (partial(in_loop, self._publish_unless, end), partial(in_loop, self._listens.set))
+        threading.Thread(target=_read_log, args=(end, *calls), name="stream", daemon=True).start()
         self._heartbeats = loop.create_task(self._beat())
 
     def _stop(self) -> None:

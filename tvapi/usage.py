@@ -170,7 +170,7 @@ def _header(headers: Iterable[tuple[bytes, bytes]], wanted: bytes) -> str:
 
 def tell(taken: Taken) -> None:
     """Add these counts to everybody's. Raises `redis.RedisError`."""
-    if not taken.tallies:
+    if not taken.tallies and not taken.polled:  # a poll is noted before its answer is counted
         return
     pairs = _pairs()
     minute = f"{MINUTE}{int(time.time()) // 60}"

@@ -40,7 +40,7 @@ def web(**env: str) -> Iterator[Web]:
     ]
     with _running("web", [*argv, "backoffice.asgi:application"], env) as process:
         server = Web(port, psutil.Process(process.pid))
-        if not wait_until(server.answers, START_SECONDS):
+        if not wait_until(lambda: answers(port), START_SECONDS):
             raise RuntimeError("The web process does not answer.")
         yield server
 
@@ -55,20 +55,22 @@ def worker(concurrency: int = 2, *, include: str = "") -> Iterator[psutil.Proces
         yield psutil.Process(process.pid)
 
 
+def answers(port: int) -> bool:
+    """Whether a web process does, on this port."""
+    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=5)
+    try:
+        connection.request("GET", "/tv/ping")
+        return connection.getresponse().status == 200
+    except OSError:
+        return False
+    finally:
+        connection.close()
+
+
 class Web:
     def __init__(self, port: int, process: psutil.Process) -> None:
         self.port = port
         self._process = process
-
-    def answers(self) -> bool:
-        connection = http.client.HTTPConnection(LOOPBACK, self.port, timeout=5)
-        try:
-            connection.request("GET", "/tv/ping")
-            return connection.getresponse().status == 200
-        except OSError:
-            return False
-        finally:
-            connection.close()
 
     def cpu_seconds(self) -> float:
         """Of the server and its workers, so far."""

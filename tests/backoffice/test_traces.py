@@ -23,6 +23,7 @@ from django.conf import settings
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from accounts.models import Account
+from backoffice.bench.servers import answers
 from backoffice.processes import LOOPBACK, Program, free_port, spawn, stop
 from tests import factories
 from tests.processes import environment, eventually
@@ -180,17 +181,6 @@ def test_an_order_that_a_price_reached_is_followed_from_the_engine_into_the_work
     assert {("engine", "queue the orders that a price reached"), ("worker", "run/trading.tasks.drain")} <= set(spans)
 
 
-def answers(port: int) -> bool:
-    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=5)
-    try:
-        connection.request("GET", "/tv/ping")
-        return connection.getresponse().status == 200
-    except OSError:
-        return False
-    finally:
-        connection.close()
-
-
 @pytest.mark.django_db(transaction=True)
 def test_a_collector_that_is_away_changes_no_answer() -> None:
     factories.quote("EURUSD", "1.1", "1.1001")
@@ -284,6 +274,6 @@ def test_without_a_collector_none_of_it_is_at_work() -> None:
 @pytest.mark.django_db
 def test_a_collector_without_the_packages_is_refused_in_a_sentence() -> None:
     hide = "sys.modules['opentelemetry.instrumentation'] = None"
-    found = started(f"{hide}; import django; django.setup()", OTEL_EXPORTER_OTLP_ENDPOINT=f"http://{LOOPBACK}:1")
+    found = started(f"{hide}; import django; django.setup()", **to(1))
     assert "a package for traces is missing (opentelemetry.instrumentation)" in found.stderr
     assert "install the extra 'traces'" in found.stderr
