@@ -14,9 +14,11 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.utils.translation import gettext_lazy as _
 
+from marketdata import prepared
 from marketdata.choices import Resolution
 from marketdata.chunks import (
     DAY_SECONDS,
+    MINUTE_SECONDS,
     UNIT_SECONDS,
     VOLUME_LIMIT,
     VOLUME_UNIT,
@@ -34,11 +36,12 @@ from marketdata.chunks import (
 from marketdata.models import BarChunk, Instrument, OpenBar
 from marketdata.sessions import Span
 
-__all__ = ["Bar", "Columns", "UnknownResolution", "WriteReport", "history", "write", "write_all"]
+__all__ = ["Bar", "Columns", "UnknownResolution", "WriteReport", "history", "whole_days", "write", "write_all"]
 
 WIRE_RESOLUTIONS = {"1": Resolution.MINUTE, "D": Resolution.DAY, "1D": Resolution.DAY}
 FIRST_SECOND = unix_of_day(date.min)
 MINUTES_A_CHUNK = 1440
+WHOLE_DAYS = "1"  # the resolution of which TradingView asks for whole days
 OPEN_DAYS = 5  # a day that ended longer ago is closed, or was never traded
 
 # --- writing ----------------------------------------------------------------------------------------------------------
@@ -142,6 +145,17 @@ def history(instrument: Instrument, resolution: str, from_: int, to: int, countb
         in_progress = _open_days(instrument, from_, to, closed)
     rows = sorted({row[0]: row for row in (*in_progress, *closed)}.values())  # of two with one time the closed bar
     return Columns.of(rows if countback is None else rows[max(0, len(rows) - countback) :])
+
+
+def whole_days(instrument: Instrument, resolution: str, from_: int, to: int) -> dict[str, str] | None:
+    """What `history` answers, as JSON columns less their brackets, where whole days are asked for; None for the rest.
+
+    Nothing is computed that the database holds already: this is how the archive is filled (HIST-2).
+    """
+    to = min(to, int(now()))
+    if resolution != WHOLE_DAYS or from_ < FIRST_SECOND or to - from_ < DAY_SECONDS - MINUTE_SECONDS:
+        return None
+    return prepared.minutes(instrument, from_, to)
 
 
 def _open_rows(instrument: Instrument, from_: int, to: int) -> list[Row]:

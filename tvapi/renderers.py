@@ -29,6 +29,19 @@ class WireRenderer(BaseRenderer):
         return encode(data)
 
 
+class PlainResponse(Response):
+    """An answer that is JSON already."""
+
+    def __init__(self, text: bytes) -> None:
+        super().__init__(content_type=WireRenderer.media_type)
+        self._text = text
+
+    @property
+    def rendered_content(self) -> bytes:  # type: ignore[override]  # DRF's own returns bytes as well
+        self["Content-Type"] = WireRenderer.media_type
+        return self._text
+
+
 class PreparedResponse(Response):
     """An answer whose JSON exists already, gzipped: it is sent as it is to whoever takes gzip, unpacked to others."""
 

@@ -391,3 +391,9 @@ def _extended(regular: str, premarket: str, postmarket: str) -> str | None:
 
 def history(bars: Columns) -> dict[str, Any]:
     return {"s": "ok", **bars._asdict()}
+
+
+def whole_days(columns: dict[str, str]) -> bytes:
+    """The same of columns that are JSON already."""
+    members = (f'"{name}":[{column}]' for name, column in columns.items())
+    return f'{{"s":"ok",{",".join(members)}}}'.encode()

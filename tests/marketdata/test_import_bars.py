@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import transaction
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
 
 from marketdata import bars, deep_import
 from marketdata.models import BarChunk
@@ -355,6 +358,51 @@ def test_the_quick_way_and_the_careful_way_write_the_same(
 
 def needs_care(*_args: object) -> None:
     raise deep_import.NeedsCare
+
+
+PLAIN = st.one_of(
+    st.decimals(0, 3, places=2).map(str),
+    st.sampled_from(
+        ["1", "2.5", "2.50000", ".5", "1.", "3.12345", "0.000001", "12345678901.25", "0.1234567", "9999999999999"]
+    ),
+)
+VOLUMES = st.one_of(PLAIN, st.sampled_from(["0", "7", "0.30000000000000004", "92233720368.5", "1e1"]))
+ODD = st.sampled_from(["", ".", "-1", "1e1", " 1", "1_0", "1.2.3", "٣", "9" * 30])
+
+
+@st.composite
+def bar_rows(draw: st.DrawFn) -> str:
+    """Rows of times, prices and volumes, in all the ways that numbers are written; one cell may be no number."""
+    rows, time = [], OPEN_2022
+    for _row in range(draw(st.integers(1, 6))):
+        time += 60 * 500 * draw(st.sampled_from([1, 1, 1, 2, 0]))  # some files take more than a day
+        low, open_, close, high = sorted(draw(st.lists(PLAIN, min_size=4, max_size=4)), key=Decimal)
+        rows.append([str(time), open_, high, low, close, draw(VOLUMES)])
+    if draw(st.booleans()):
+        draw(st.sampled_from(rows))[draw(st.integers(1, 5))] = draw(ODD)
+    return "".join(f"{','.join(cells)}\n" for cells in rows)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200)
+@given(bar_rows())
+@example(f"{OPEN_2022},1,1,1,1,\n")
+@example(f"{OPEN_2022},1,1,1,1,.\n")
+@example(f"{OPEN_2022},1.2.34,1.2.34,1.2.34,1.2.34,1\n")
+def test_whatever_a_file_says_both_ways_make_the_same_of_it(
+    rows: Rows, monkeypatch: pytest.MonkeyPatch, lines: str
+) -> None:
+    columns = "timestamp=1,open=2,high=3,low=4,close=5,volume=6"
+    found = []
+    for symbol in ("QUICK", "CAREFUL"):
+        with transaction.atomic(), monkeypatch.context() as patch:
+            if symbol == "CAREFUL":
+                patch.setattr(deep_import._Importer, "read", needs_care)
+            factories.instrument(symbol)
+            said = run(rows(lines), symbol, "csv", columns=columns)
+            chunks = BarChunk.objects.filter(instrument__symbol=symbol).order_by("start")
+            found.append((said, list(chunks.values_list("start", "price_scale", "t", "o", "h", "l", "c", "v"))))
+            transaction.set_rollback(True)
+    assert found[0] == found[1]
 
 
 def test_days_that_have_bars_are_merged_and_the_others_copied(rows: Rows) -> None:

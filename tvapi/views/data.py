@@ -11,7 +11,7 @@ from marketdata import bars, mappings
 from marketdata.models import Instrument, SymbolGroup
 from tvapi import forms, symbol_lists, wire
 from tvapi.exceptions import Refused
-from tvapi.renderers import PreparedResponse
+from tvapi.renderers import PlainResponse, PreparedResponse
 from tvapi.views.base import WireView, ok
 
 
@@ -58,10 +58,12 @@ class HistoryView(WireView):
     def get(self, request: Request) -> Response:
         query = self.read_query(forms.HistoryQuery)
         instrument = self._instrument(query["symbol"])
+        asked = (instrument, query["resolution"], query["from"], query["to"])
+        countback = query.get("countback")
+        if countback is None and (days := bars.whole_days(*asked)):
+            return PlainResponse(wire.whole_days(days))
         try:
-            columns = bars.history(
-                instrument, query["resolution"], query["from"], query["to"], countback=query.get("countback")
-            )
+            columns = bars.history(*asked, countback=countback)
         except bars.UnknownResolution as error:
             raise Refused(str(error)) from error
         return Response(wire.history(columns))
