@@ -36,7 +36,8 @@ def test_volumes_are_the_numbers_their_digits_say(digits: list[int]) -> None:
 
 
 def minute(number: int, price: str = "1.5", volume: str = "1") -> Bar:
-    return Bar(DAY + number * 60, *[Decimal(price)] * 4, Decimal(volume))
+    at = Decimal(price)
+    return Bar(DAY + number * 60, at, at, at, at, Decimal(volume))
 
 
 @dataclass
@@ -44,8 +45,9 @@ class Days:
     instrument: Instrument
 
     def columns(self, from_: int = DAY, to: int = END) -> dict[str, list[float]] | None:
-        found = bars.whole_days(self.instrument, "1", from_, to)
-        return found and {name: json.loads(f"[{text}]") for name, text in found.items()}
+        if (found := bars.whole_days(self.instrument, "1", from_, to)) is None:
+            return None
+        return {name: json.loads(f"[{text}]") for name, text in found.items()}
 
 
 @pytest.fixture
