@@ -75,6 +75,12 @@ def latest(symbols: Iterable[str]) -> dict[str, tuple[Quote, Defect | None]]:
     return found
 
 
+def last_good(symbol: str) -> Decimal | None:
+    """The middle of the symbol's last good tick; None before the first. Raises `redis.RedisError`."""
+    stored = cast("bytes | None", ticklog.connection().hget(REFERENCES, symbol))
+    return _decode(stored).mid if stored else None
+
+
 def reference_in(stored: bytes) -> Reference:
     """A reference as it lies in Redis."""
     return _decode(stored)

@@ -60,7 +60,7 @@ def set_on_position(booking: Booking, position: Position, wanted: Brackets, *, b
     """
     side, instrument = Side(position.side), position.instrument
     existing = {each.role: each for each in relatives.protecting(position)}
-    quote = booking.prices.quote(instrument.symbol)
+    quote = booking.prices.sound(instrument.symbol)
     if wanted and quote is None:
         raise OrderRejected(Reason.NO_PRICE, symbol=instrument.symbol)
     base = venue.price_for(side.opposite, quote) if quote else Decimal(0)
@@ -113,7 +113,7 @@ def _base_of(booking: Booking, bracket: Order) -> Decimal:
         own_price = parent.limit_price if parent.limit_price is not None else parent.stop_price
         if own_price is not None:
             return own_price
-    quote = booking.prices.quote(bracket.instrument.symbol)
+    quote = booking.prices.sound(bracket.instrument.symbol)
     if quote is None:
         raise OrderRejected(Reason.NO_PRICE, symbol=bracket.instrument.symbol)
     return venue.price_for(Side(bracket.side), quote)
@@ -340,7 +340,7 @@ def _activate(booking: Booking, bracket: Order, qty: Decimal) -> None:
     """Put a bracket to work, or go on with it, for this quantity. A trailing stop begins at the market (BRK-22)."""
     if bracket.status == OrderStatus.INACTIVE:
         bracket.advance(OrderStatus.WORKING, at=booking.at)
-        quote = booking.prices.quote(bracket.instrument.symbol)
+        quote = booking.prices.sound(bracket.instrument.symbol) or booking.book
         if bracket.trailing_pips is not None and quote:
             bracket.stop_price = trailing_stop(bracket, quote)
         bracket.qty = qty

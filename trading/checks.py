@@ -54,7 +54,9 @@ def ticket(
     if ticket.type is OrderType.MARKET or ticket.duration.is_immediate:
         _market_open(instrument, now)
         return prices.fresh(instrument.symbol, now=now, max_age_seconds=conditions.max_quote_age_seconds)
-    quote = prices.quote(instrument.symbol)
+    quote = prices.sound(instrument.symbol)
+    if quote is None and ticket.stop_price is not None and prices.quote(instrument.symbol):
+        raise OrderRejected(Reason.NO_PRICE, symbol=instrument.symbol)  # on which side of a bad price would it lie?
     if quote:
         if ticket.stop_price is not None and (before is None or before.stop_price != ticket.stop_price):
             _stop_side(ticket, quote, conditions)

@@ -27,6 +27,8 @@ from trading.venue import Fill
 class Booking:
     """What fills are booked with: the locked account, its conditions, the market seen, and the moment.
 
+    `book` is the one that an order is worked off with, which may be older than the latest.
+
     `is_done` says that another venue has executed: what it did is booked, whether the account can bear it or not. Only
     a spot asset is never overdrawn.
     """
@@ -36,6 +38,7 @@ class Booking:
     prices: Prices
     at: datetime
     is_done: bool = False
+    book: Quote | None = None
 
     def __post_init__(self) -> None:
         self.prices.on_terms_of(self.account)

@@ -249,8 +249,9 @@ def work(account_id: int, order_id: int, *, leave_to_others: bool = False) -> bo
             order.save(update_fields=["queued"])
             return True
         conditions = account.conditions_at(now)
-        booking = Booking(account, conditions, Prices([order.instrument.symbol]), now)
-        quote = quotebook.of(order, booking.prices, now, conditions.max_quote_age_seconds)
+        prices = Prices([order.instrument.symbol])
+        quote = quotebook.of(order, prices, now, conditions.max_quote_age_seconds)
+        booking = Booking(account, conditions, prices, now, book=quote)
         before = (order.status, order.filled_qty)
         if expiry.is_due(order, now):
             expiry.end(booking, order)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import cached_property
@@ -48,6 +49,14 @@ class Prices:
         """The symbol's quote, however old, unless it is a bad one: crossed, zero, or a jump that nothing confirmed."""
         quote = self.quote(symbol)
         return None if symbol in self._bad else quote
+
+    def deciding(self, symbol: str) -> Quote | None:
+        """The quote that a position is worth something by, however old; in the place of a bad one the last good price."""
+        quote = self.quote(symbol)
+        if quote is None or symbol not in self._bad:
+            return quote
+        price = badticks.last_good(symbol)
+        return replace(quote, bid=price, ask=price) if price else None
 
     def fresh(self, symbol: str, *, now: datetime, max_age_seconds: int) -> Quote:
         """The symbol's quote, fit to trade on. Raises OrderRejected(NO_PRICE) when it is missing, bad or too old."""

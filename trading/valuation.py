@@ -13,6 +13,7 @@ from django.db import connection
 from accounts import rows
 from accounts.models import Account, Balance, Currency
 from backoffice.fields import plain
+from marketdata.quotes import Quote
 from trading import instruments_of, risk
 from trading.choices import Side
 from trading.errors import OrderRejected
@@ -140,17 +141,21 @@ def portfolio(account: Account, positions: Sequence[Position], money: Money | No
 
 
 def value(account: Account, prices: Prices | None = None) -> AccountValue:
-    """The figures of a margin account, positions at the prices they would close at (POS-9: longs at bid)."""
-    return appraise(portfolio(account, open_positions(account)), account.currency, prices or Prices())
+    """The figures of a margin account to decide on, positions at the prices they would close at (POS-9: longs at bid).
+
+    Bad ticks are passed over, which `appraise` shows.
+    """
+    return appraise(portfolio(account, open_positions(account)), account.currency, prices or Prices(), decides=True)
 
 
 # --- at prices --------------------------------------------------------------------------------------------------------
 
 
-def appraise(portfolio: Portfolio, currency: Currency, prices: Prices) -> AccountValue:
-    """The portfolio's figures in the account's currency."""
+def appraise(portfolio: Portfolio, currency: Currency, prices: Prices, *, decides: bool = False) -> AccountValue:
+    """The portfolio's figures in the account's currency: as they are shown, or as something is decided on them."""
     prices.load(holding.symbol for holding in portfolio.holdings)
-    profits = [unrealized_pl(holding, currency, prices) for holding in portfolio.holdings]
+    quote = prices.deciding if decides else prices.quote
+    profits = [_profit(holding, currency, prices, quote(holding.symbol)) for holding in portfolio.holdings]
     return AccountValue(
         balance=portfolio.balance,
         unrealized_pl=sum(profits, Decimal(0)),
@@ -162,7 +167,10 @@ def appraise(portfolio: Portfolio, currency: Currency, prices: Prices) -> Accoun
 
 def unrealized_pl(holding: Holding, currency: Currency, prices: Prices) -> Decimal:
     """What closing the position now would bring. A position whose market has no price yet is valued at its cost."""
-    quote = prices.quote(holding.symbol)
+    return _profit(holding, currency, prices, prices.quote(holding.symbol))
+
+
+def _profit(holding: Holding, currency: Currency, prices: Prices, quote: Quote | None) -> Decimal:
     if quote is None:
         return Decimal(0)
     exit_price = quote.bid if holding.side is Side.BUY else quote.ask
