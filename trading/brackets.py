@@ -315,11 +315,34 @@ def _follow_positions(booking: Booking, live: list[Order]) -> list[Order]:
         position = bracket.closes
         if position is None or bracket.is_final:
             continue
-        if position.closed_at:
-            touched += _end_all(booking, [bracket], Reason.POSITION_CLOSED)
-        else:
+        if not position.closed_at:
             touched += _resize(booking, [bracket], position.qty)
+            continue
+        touched += _end_all(booking, [bracket], Reason.POSITION_CLOSED)
+        if (parent := bracket.parent) and not parent.is_final:
+            touched.append(_back_beside(booking, bracket, parent))
     return touched
+
+
+def _back_beside(booking: Booking, ended: Order, parent: Order) -> Order:
+    """The rest of an order goes on when the position that it began is closed: with a bracket like the one that ended.
+
+    Where it would lie on the wrong side of the order's own price by now, the rest ends instead; returns what changed.
+    """
+    leg = Leg(BracketRole(ended.role), ended.limit_price, ended.stop_price, ended.trailing_pips)
+    side, base = Side(parent.side), parent.limit_price or parent.stop_price
+    try:
+        if base is not None and leg.trailing_pips is not None:
+            leg = legs(ended.instrument, side, Brackets(trailing_pips=leg.trailing_pips), base)[0]
+        elif base is not None:
+            check_side(leg, side, base)
+    except OrderRejected as refusal:
+        if venues.of(parent).cancel(parent, by=None) is Handling.HERE:
+            endings.end(booking.account, parent, OrderStatus.CANCELLED, at=booking.at, because=refusal)
+            parent.save()
+            parent.record(EventKind.CANCELLED, reason=refusal.reason)
+        return parent
+    return _create(booking, ended.instrument, side, parent.qty, leg, by=None, parent=parent)
 
 
 def _resize(booking: Booking, resized: Iterable[Order], leaves: Decimal) -> list[Order]:

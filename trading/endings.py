@@ -23,10 +23,11 @@ def end(
 ) -> None:
     """Make a live order final and release what it holds. The caller saves it and stores the event.
 
-    `heir` is the other bracket of a spot pair, which goes on holding what the two share; the caller saves it too.
+    `heir` is the other bracket of a spot pair, which goes on holding what the two share.
     """
     if heir is not None:
         heir.held += order.held
+        heir.save(update_fields=["held"])
     elif not account.profile.has_positions:
         ledger.reserve(account, order.held_currency_id, -order.held)
     order.held = Decimal(0)

@@ -143,8 +143,7 @@ class Engine:
             if not self._is_tradable(tick.symbol):
                 continue
             quote = Quote.of(entry)
-            for order_id, stop_price in self.watch.take(quote, _milliseconds(entry.id)).items():
-                touched[order_id] = Touch(quote, stop_price)
+            touched |= self.watch.take(quote, _milliseconds(entry.id))
         queued = self._queue(touched) if touched else []
         if entries:
             self._ticks = entries[-1].id
@@ -154,6 +153,8 @@ class Engine:
     def _queue(self, touched: dict[int, Touch]) -> list[tuple[int, int]]:
         with traces.span("queue the orders that a price reached", count=len(touched)):
             queued = triggers.trigger(touched)
+            if len(queued) < len(touched):
+                self._compare_at = 0.0  # who was passed over, and his partner, are watched again, at what is true now
             for order_id, account_id in queued:
                 log.info("order %s is reached by the price", order_id, extra={"order_id": str(order_id)})
                 dispatch.after_commit(account_id=account_id, order_ids=[], drain=True)
@@ -216,7 +217,7 @@ class Engine:
 
     def _ratchet(self) -> None:
         """Store the trailing stops that moved."""
-        moves = {order_id: Move(each.stop, each.moved_ms) for order_id, each in self.watch.moved.items()}
+        moves = {order_id: Move(each.stop, each.moved_ms, each.pips) for order_id, each in self.watch.moved.items()}
         if moves:
             triggers.ratchet(moves)
         self.watch.moved.clear()

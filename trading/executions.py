@@ -56,8 +56,8 @@ def record(booking: Booking, order: Order, fill: Fill, *, seen: Quote | None = N
     kept = _kept(order, fill)
     book = _book_position if booking.account.profile.has_positions else _book_spot
     with transaction.atomic():  # a refusal half way leaves nothing of this fill
-        execution = book(booking, order, fill, order.held - kept)
-    order.held = kept
+        execution, released = book(booking, order, fill, order.held - kept)
+    order.held -= released
     order.avg_price = risk.average(order.filled_qty, order.avg_price or Decimal(0), fill.qty, fill.price)
     order.filled_qty += fill.qty
     if not order.leaves_qty:
@@ -69,7 +69,7 @@ def record(booking: Booking, order: Order, fill: Fill, *, seen: Quote | None = N
 
 
 def _kept(order: Order, fill: Fill) -> Decimal:
-    """What the order goes on holding after the fill: the share of what is left to be filled."""
+    """What the order should go on holding after the fill: the share of what is left to be filled."""
     left = order.leaves_qty - fill.qty
     return order.held_currency.round(risk.share(order.held, left, order.leaves_qty)) if left else Decimal(0)
 
@@ -93,18 +93,18 @@ def _create(booking: Booking, order: Order, fill: Fill, commission: Decimal, cur
 # --- spot -------------------------------------------------------------------------------------------------------------
 
 
-def _book_spot(booking: Booking, order: Order, fill: Fill, released: Decimal) -> Execution:
-    """Exchange one asset for the other and take the commission in one of them."""
+def _book_spot(booking: Booking, order: Order, fill: Fill, share: Decimal) -> tuple[Execution, Decimal]:
+    """Exchange one asset for the other and take the commission in one of them; also says what the order released."""
     account, instrument, side = booking.account, order.instrument, Side(order.side)
     brought = exchanged(account, instrument, side, fill.qty, fill.price)
-    fee, fee_currency = _spot_fee(booking, instrument, side, fill)
-    _check_affordable(account, brought, {fee_currency: fee}, {order.held_currency_id: released})
+    fee, fee_currency = _spot_fee_of(booking, order, fill)
+    released = _released(order, share, brought, {fee_currency: fee})
     execution = _create(booking, order, fill, fee, fee_currency)
     ledger.reserve(account, order.held_currency_id, -released)
     # The fee may come out of what the exchange brings, so that comes first.
     ledger.credit(TransferKind.EXCHANGE, f"exec-{execution.pk}:exchange", account, brought, LedgerKind.HOUSE_TRADING)
     charge(account, execution)
-    return execution
+    return execution, released
 
 
 def exchanged(account: Account, instrument: Instrument, side: Side, qty: Decimal, price: Decimal) -> dict[str, Decimal]:
@@ -113,8 +113,21 @@ def exchanged(account: Account, instrument: Instrument, side: Side, qty: Decimal
     return {instrument.base_currency: side.sign * qty, instrument.quote_currency: -side.sign * cost}
 
 
+def _spot_fee_of(booking: Booking, order: Order, fill: Fill) -> tuple[Decimal, str]:
+    """The commission of one more fill of an order: rounding and minimum are the order's, however many fills it has.
+
+    What an order for all there is has set aside would else be short by a step for each of them.
+    """
+    instrument, side = order.instrument, Side(order.side)
+    earlier = order.executions.all() if order.filled_qty else Execution.objects.none()
+    fills = [(each.qty, each.price) for each in earlier] + [(fill.qty, fill.price)]
+    due, currency = margin.spot_fee(booking.conditions, instrument, side, *fills)
+    charged = sum((each.commission for each in earlier), Decimal(0))
+    return max(Decimal(0), booking.account.unit(currency).round(due, ROUND_UP) - charged), currency
+
+
 def _spot_fee(booking: Booking, instrument: Instrument, side: Side, fill: Fill) -> tuple[Decimal, str]:
-    fee, currency = margin.spot_fee(booking.conditions, instrument, side, fill.qty, fill.price)
+    fee, currency = margin.spot_fee(booking.conditions, instrument, side, (fill.qty, fill.price))
     return booking.account.unit(currency).round(fee, ROUND_UP), currency
 
 
@@ -125,18 +138,24 @@ def fee(booking: Booking, instrument: Instrument, side: Side, fill: Fill) -> tup
     return _spot_fee(booking, instrument, side, fill)
 
 
-def _check_affordable(account: Account, *changes: dict[str, Decimal]) -> None:
-    """Refuse a spot fill that would overdraw an asset: what is exchanged, less the fee, and what the order releases."""
-    exchanged, fees, released = changes
+def _released(order: Order, share: Decimal, exchanged: dict[str, Decimal], fees: dict[str, Decimal]) -> Decimal:
+    """What the order releases for a fill: its share, and more of what it holds where that and what is free fall short.
+
+    Refuses a fill that would overdraw an asset all the same.
+    """
     after: dict[str, Decimal] = defaultdict(Decimal)
-    for balance in Balance.objects.filter(account=account, currency__in={*exchanged, *fees}):
-        after[balance.currency_id] = balance.available + released.get(balance.currency_id, Decimal(0))
+    for balance in Balance.objects.filter(account=order.account_id, currency__in={*exchanged, *fees}):
+        after[balance.currency_id] = balance.available
     for currency, amount in exchanged.items():
         after[currency] += amount
     for currency, fee in fees.items():
         after[currency] -= fee
+    after[order.held_currency_id] += share
+    more = min(max(Decimal(0), -after[order.held_currency_id]), order.held - share)
+    after[order.held_currency_id] += more
     if any(amount < 0 for amount in after.values()):
         raise OrderRejected(Reason.HELD_TOO_SMALL)
+    return share + more
 
 
 def charge(account: Account, execution: Execution) -> None:
@@ -154,10 +173,10 @@ def charge(account: Account, execution: Execution) -> None:
 # --- positions --------------------------------------------------------------------------------------------------------
 
 
-def _book_position(booking: Booking, order: Order, fill: Fill, released: Decimal) -> Execution:
+def _book_position(booking: Booking, order: Order, fill: Fill, released: Decimal) -> tuple[Execution, Decimal]:
     """Close what the fill closes, open with the rest, settle result and commission in the account's currency."""
     account, instrument = booking.account, order.instrument
-    target = _position_of(account, order)
+    target = _position_of(booking, order)
     closing = _closing_qty(order, target, fill.qty)
     opening = fill.qty - closing
     if opening and order.closes_id and not booking.is_done:
@@ -173,14 +192,17 @@ def _book_position(booking: Booking, order: Order, fill: Fill, released: Decimal
     if opening:
         _open(booking, execution, order, None if closing else target, opening, needed)
     charge(account, execution)
-    return execution
+    return execution, released
 
 
-def _position_of(account: Account, order: Order) -> Position | None:
+def _position_of(booking: Booking, order: Order) -> Position | None:
     """The open position that a fill of this order touches, locked."""
+    account = booking.account
     positions = account.positions.open().locked().filter(instrument=order.instrument)
-    if order.closes_id:
-        return positions.filter(pk=order.closes_id).first()
+    closed = positions.filter(pk=order.closes_id).first() if order.closes_id else None
+    if closed or (order.closes_id and not booking.is_done):
+        return closed
+    # Another venue has closed what is closed already: in a net account it touches what is there now.
     return positions.filter(opened_by=order if account.profile.is_hedging else None).first()
 
 
@@ -194,14 +216,17 @@ def _margin_for(booking: Booking, order: Order, qty: Decimal, price: Decimal) ->
     if not qty:
         return Decimal(0)
     side = Side(order.side)
-    margin.check_shortable(order.instrument, side)
+    if not booking.is_done:
+        margin.check_shortable(order.instrument, side)
     return margin.needed(booking.account, booking.conditions, order.instrument, side, qty, price, booking.prices)
 
 
 def _check_free(booking: Booking, order: Order, target: Position | None, closing: Decimal, needed: Decimal) -> None:
     """Refuse a fill whose margin is neither held by its order, nor set free by what it closes, nor free."""
     freed = risk.share(target.margin, closing, target.qty) if target and closing else Decimal(0)
-    free = valuation.value(booking.account, booking.prices).free + order.held + freed
+    # Until the order is saved the database still counts what its fills of a moment ago have released.
+    counted = Order.objects.values_list("held", flat=True).get(pk=order.pk)
+    free = valuation.value(booking.account, booking.prices).free + counted + freed
     margin.check_free(booking.account, needed, free)
 
 

@@ -135,14 +135,19 @@ def opening_qty(
 
 
 def spot_fee(
-    conditions: TradingConditions, instrument: Instrument, side: Side, qty: Decimal, price: Decimal
+    conditions: TradingConditions, instrument: Instrument, side: Side, *fills: tuple[Decimal, Decimal]
 ) -> tuple[Decimal, str]:
-    """The commission of a spot fill, not rounded, and the asset it is charged in."""
-    rate, lot = conditions.commission_rate, conditions.commission_lot
-    fee = risk.commission(conditions.commission_kind, rate, qty, price, instrument.contract_size, lot)
-    if conditions.fee_asset == FeeAsset.RECEIVED and side is Side.BUY:
-        return max(fee / price, conditions.commission_minimum), instrument.base_currency
-    return max(fee, conditions.commission_minimum), instrument.quote_currency
+    """The commission of an order's fills (quantity, price), not rounded, and the asset it is charged in."""
+    kind, rate, lot = conditions.commission_kind, conditions.commission_rate, conditions.commission_lot
+    in_base = conditions.fee_asset == FeeAsset.RECEIVED and side is Side.BUY
+    fee = sum(
+        (
+            risk.commission(kind, rate, qty, price, instrument.contract_size, lot) / (price if in_base else 1)
+            for qty, price in fills
+        ),
+        Decimal(0),
+    )
+    return max(fee, conditions.commission_minimum), instrument.base_currency if in_base else instrument.quote_currency
 
 
 def _hold_margin(account: Account, conditions: TradingConditions, need: Need, prices: Prices) -> Hold:
@@ -198,7 +203,7 @@ def _hold_asset(account: Account, conditions: TradingConditions, need: Need) -> 
     if need.side is Side.BUY:
         has_limit = need.type in (OrderType.LIMIT, OrderType.STOP_LIMIT)
         price = need.price if has_limit else need.price * (1 + conditions.market_buffer)
-        fee, fee_currency = spot_fee(conditions, instrument, need.side, need.qty, price)
+        fee, fee_currency = spot_fee(conditions, instrument, need.side, (need.qty, price))
         needed = risk.turnover(need.qty, price, instrument.contract_size) + (fee if fee_currency == currency else 0)
     needed = balance.currency.round(needed, ROUND_UP) if balance else needed
     available = (balance.available if balance else Decimal(0)) + (need.order.held if need.order else 0)

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import datetime
+from decimal import Decimal
+
+from django.db import transaction
+from django.db.models import Sum
 
 from marketdata.choices import InstrumentState
 from marketdata.quotes import Quote
@@ -11,8 +16,10 @@ from trading import endings, executions, relatives, reserves, venue
 from trading.choices import DurationType, EventKind, OrderType, Side
 from trading.errors import OrderRejected, Reason
 from trading.executions import Booking
-from trading.models import Order, Position
+from trading.models import Order, Position, PositionFill
 from trading.states import OrderStatus
+
+OF_FILLS = ("filled_qty", "avg_price", "held", "last_book")  # what fills change of an order
 
 
 def look(booking: Booking, order: Order, quote: Quote | None) -> None:
@@ -71,27 +78,45 @@ def _is_open(order: Order, now: datetime) -> bool:
 def _fill(booking: Booking, order: Order, quote: Quote, terms: venue.Terms) -> None:
     """Book the order's fills from one book. What the account cannot bear, or has nothing to close, is cancelled."""
     fills = venue.match(order, quote, terms)
-    if order.duration == DurationType.FOK and sum(fill.qty for fill in fills) < order.leaves_qty:
+    is_whole = order.duration == DurationType.FOK
+    if is_whole and sum(fill.qty for fill in fills) < order.leaves_qty:
         return
-    for fill in fills:
-        try:
-            part = _closable(order, fill)
-            executions.record(booking, order, part, seen=quote)
-        except OrderRejected as refusal:
-            heir = relatives.partner_of(order) if order.held else None
-            endings.end(booking.account, order, OrderStatus.CANCELLED, at=booking.at, because=refusal, heir=heir)
-            if heir:
-                heir.save()
-            order.record(EventKind.CANCELLED, seen=quote, reason=refusal.reason)
-            return
-        order.last_book = quote.version
+    before = {name: getattr(order, name) for name in OF_FILLS}
+    try:
+        with transaction.atomic() if is_whole else nullcontext():
+            for fill in fills:
+                _record(booking, order, fill, quote)
+    except OrderRejected as refusal:
+        if is_whole:
+            for name, value in before.items():
+                setattr(order, name, value)
+        heir = relatives.partner_of(order) if order.held else None
+        endings.end(booking.account, order, OrderStatus.CANCELLED, at=booking.at, because=refusal, heir=heir)
+        order.record(EventKind.CANCELLED, seen=quote, reason=refusal.reason)
 
 
-def _closable(order: Order, fill: venue.Fill) -> venue.Fill:
-    """The fill, cut to what is left of the position that the order closes. Raises OrderRejected(POSITION_GONE)."""
-    if not order.closes_id:
-        return fill
-    left = Position.objects.open().filter(pk=order.closes_id).values_list("qty", flat=True).first()
-    if left is None:
+def _record(booking: Booking, order: Order, fill: venue.Fill, quote: Quote) -> None:
+    """Book one fill. Raises OrderRejected, which ends the order: it cannot be booked, or the rest closes nothing."""
+    closing = _closable(order, fill.qty)
+    executions.record(booking, order, replace(fill, qty=closing), seen=quote)
+    order.last_book = quote.version
+    if closing < fill.qty and not order.role:
         raise OrderRejected(Reason.POSITION_GONE)
-    return replace(fill, qty=min(fill.qty, left))
+
+
+def _closable(order: Order, qty: Decimal) -> Decimal:
+    """So much of the quantity as is left of the position that the order closes, or turns (POS-5).
+
+    Raises OrderRejected(POSITION_GONE).
+    """
+    position = order.closes_id or order.reverses_id
+    if not position:
+        return qty
+    left = Position.objects.open().filter(pk=position).values_list("qty", flat=True).first() or Decimal(0)
+    if order.reverses_id:  # half of it was to open the other side
+        opening = PositionFill.objects.filter(execution__order=order, is_close=False)
+        opened = abs(opening.aggregate(qty=Sum("qty"))["qty"] or Decimal(0))
+        left += order.qty / 2 - opened
+    if left <= 0:
+        raise OrderRejected(Reason.POSITION_GONE)
+    return min(qty, left)

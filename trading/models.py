@@ -165,6 +165,9 @@ class Order(models.Model):
     closes = models.ForeignKey(
         "Position", models.PROTECT, null=True, blank=True, related_name="closing_orders", verbose_name=_("closes")
     )
+    reverses = models.ForeignKey(
+        "Position", models.PROTECT, null=True, blank=True, related_name="+", db_index=False, verbose_name=_("reverses")
+    )
     request_id = models.CharField(_("request"), max_length=128)
     held = NumericField(_("held"), default=Decimal(0))
     held_currency = models.ForeignKey(Currency, models.PROTECT, related_name="+", verbose_name=_("held in"))

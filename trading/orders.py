@@ -52,12 +52,13 @@ def place(
     by: User | None = None,
     seen_bid: Decimal | None = None,
     seen_ask: Decimal | None = None,
+    reverses: Position | None = None,
 ) -> Order:
     """Accept the ticket and hold what it needs, or raise OrderRejected and store nothing.
 
     `request_id` is the client's own: a retry returns the order of the first try (ORD-16), whatever else it says.
     `confirm_id` is that of the preview he confirmed (ORD-18). `seen_bid` and `seen_ask` are what he saw (ORD-17); they
-    are kept with the order's first event.
+    are kept with the order's first event. `reverses` is the position that it turns (see `positions.reverse`).
     """
     prices = Prices([ticket.symbol])
     with transaction.atomic():
@@ -71,7 +72,9 @@ def place(
         tradable = tradables.find(account, ticket.symbol, conditions)
         seen = check(account, tradable, ticket, conditions, prices, now)
         booking = Booking(account, conditions, prices, now)
-        order = _accept(booking, tradable, ticket, request_id, by, seen, user_bid=seen_bid, user_ask=seen_ask)
+        order = _accept(
+            booking, tradable, ticket, request_id, by, seen, reverses=reverses, user_bid=seen_bid, user_ask=seen_ask
+        )
         if ticket.brackets:
             brackets.set_on_order(booking, order, ticket.brackets, base_price(ticket, seen), by=by)
         return order
@@ -219,8 +222,6 @@ def cancel(account_id: int, order_id: int, *, by: User | None = None) -> Order:
         heir = relatives.partner_of(order) if order.held else None
         endings.end(account, order, OrderStatus.CANCELLED, at=now, heir=heir)
         order.save()
-        if heir:
-            heir.save()
         order.record(EventKind.CANCELLED, by=by)
         booking = Booking(account, account.conditions_at(now), Prices(), now)
         _tell(account, order, brackets.settle(booking, order))
@@ -262,7 +263,7 @@ def work(account_id: int, order_id: int, *, leave_to_others: bool = False) -> bo
         if has_changed:
             order.updated_at = now
         order.save()
-        _tell(account, order, brackets.settle(booking, order) if has_changed else [])
+        _tell(account, order, brackets.settle(booking, order) if has_changed else _partners_of(order))
         return True
 
 
@@ -303,6 +304,12 @@ def _locked(account_id: int, order_id: int) -> tuple[Account, Order]:
     return account, order
 
 
+def _partners_of(order: Order) -> list[Order]:
+    """The other bracket of a pair, which who watches has put aside while this one was looked at."""
+    partner = relatives.partner_of(order) if order.role else None
+    return [partner] if partner else []
+
+
 def _tell(account: Account, order: Order, touched: list[Order]) -> None:
     """Once this is committed: news of the order and its brackets, and a drain for those of them that wait for it."""
     changed = [order, *touched]
@@ -320,6 +327,7 @@ def _accept(
     seen: Quote | None,
     *,
     closes: Position | None = None,
+    reverses: Position | None = None,
     user_bid: Decimal | None = None,
     user_ask: Decimal | None = None,
 ) -> Order:
@@ -345,6 +353,7 @@ def _accept(
         duration=ticket.duration,
         expires_at=expiry.due(tradable.instrument, ticket, now),
         closes=closes,
+        reverses=reverses,
         request_id=request_id,
         held=held.amount,
         held_currency_id=held.currency,

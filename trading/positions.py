@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from django.db import transaction
-from django.db.models import F, Sum
+from django.db.models import F, Q, Sum
 from django.utils import timezone
 
 from accounts.choices import AccountState
@@ -86,11 +86,11 @@ def reverse(account_id: int, position_id: int, side: Side, *, request_id: str, b
             raise OrderRejected(Reason.REVERSE_NET_ONLY)
         if position.side == side:
             raise OrderRejected(Reason.REVERSE_SAME_SIDE)
-        on_its_way = account.orders.live().filter(instrument=position.instrument, side=side, type=OrderType.MARKET)
-        if on_its_way.exists():
+        at_market = Q(type=OrderType.MARKET) | Q(closes=position, queued=True, book__isnull=False)
+        if account.orders.live().filter(at_market, instrument=position.instrument, side=side).exists():
             raise OrderRejected(Reason.CLOSING_EXISTS)
         ticket = Ticket(position.instrument.symbol, side, OrderType.MARKET, 2 * position.qty)
-        return orders.place(account_id, ticket, request_id=request_id, by=by)
+        return orders.place(account_id, ticket, request_id=request_id, by=by, reverses=position)
 
 
 def _locked(account: Account, position_id: int, *, as_desk: bool = False) -> Position:

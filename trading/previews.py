@@ -91,7 +91,7 @@ def _estimate(booking: Booking, tradable: Tradable, ticket: Ticket, price: Decim
     is_spot = not account.profile.has_positions
     turnover = risk.turnover(ticket.qty, price, instrument.contract_size)
     if is_spot:
-        fee, currency = margin.spot_fee(booking.conditions, instrument, ticket.side, ticket.qty, price)
+        fee, currency = margin.spot_fee(booking.conditions, instrument, ticket.side, (ticket.qty, price))
         commission = (account.unit(currency).round(fee, ROUND_UP), currency)
     else:
         fill = Fill(ticket.qty, price, "")

@@ -51,7 +51,7 @@ class Prices:
         return None if symbol in self._bad else quote
 
     def deciding(self, symbol: str) -> Quote | None:
-        """The quote that a position is worth something by, however old; in the place of a bad one the last good price."""
+        """The quote to value a position by, however old; in the place of a bad one the last good price."""
         quote = self.quote(symbol)
         if quote is None or symbol not in self._bad:
             return quote

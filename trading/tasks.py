@@ -37,37 +37,34 @@ def drain(shard: int) -> int:
     so none waits for the other, order by order.
     """
     dispatch.nudge_taken(shard)
-    done: set[int] = set()
+    count = 0
+    faulty: set[int] = set()
     left: set[int] = set()
     end_at = time.monotonic() + DRAIN_SECONDS
-    while waiting := _waiting(shard, besides=done, not_of=left):
-        if done and time.monotonic() >= end_at:
+    # An order that is queued again meanwhile is worked again: who was told of it may have left its account to us.
+    while waiting := _waiting(shard, besides=faulty, not_of=left):
+        if count and time.monotonic() >= end_at:
             dispatch.nudge(shard)
             break
         for order_id, account_id in waiting:
             if account_id in left:
                 continue
             with logs.of_order(order_id), traces.span("work off an order", order_id=order_id, account_id=account_id):
-                if _work(account_id, order_id):
-                    done.add(order_id)
+                try:
+                    is_ours = orders.work(account_id, order_id, leave_to_others=True)
+                except OperationalError:
+                    raise  # the database is away: nothing else would work either, and the sweeper comes back
+                except Exception:
+                    # One order that cannot be worked must not stop the others of its shard; it stays queued.
+                    log.exception("order %s could not be worked", order_id)
+                    faulty.add(order_id)
+                    continue
+                if is_ours:
+                    count += 1
+                    log.info("order %s was worked", order_id)
                 else:
                     left.add(account_id)
-    return len(done)
-
-
-def _work(account_id: int, order_id: int) -> bool:
-    """False: the account is left to another."""
-    try:
-        is_ours = orders.work(account_id, order_id, leave_to_others=True)
-    except OperationalError:
-        raise  # the database is away: nothing else would work either, and the sweeper comes back
-    except Exception:
-        # One order that cannot be worked must not stop the others of its shard; it stays queued.
-        log.exception("order %s could not be worked", order_id)
-        return True
-    if is_ours:
-        log.info("order %s was worked", order_id)
-    return is_ours
+    return count
 
 
 @shared_task

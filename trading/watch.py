@@ -13,6 +13,7 @@ from trading import venue
 from trading.choices import Side
 from trading.models import Order
 from trading.states import OrderStatus
+from trading.triggers import Mark, Touch
 
 Pair = tuple[str, int | None]
 Entry = tuple[Decimal, int, int]  # price (negated where the highest comes first), order, revision
@@ -29,6 +30,7 @@ class Watched:
     revision: int
     since_ms: int
     pair: Pair | None
+    mark: Mark
 
 
 @dataclass(slots=True)
@@ -36,6 +38,7 @@ class Trailing:
     """A trailing stop, which moves with the market and only one way (BRK-23). `moved_ms` is when it last did."""
 
     side: Side
+    pips: Decimal
     distance: Decimal
     stop: Decimal
     moved_ms: int
@@ -97,7 +100,7 @@ class Watch:
             return
         symbol, since_ms = order.instrument.symbol, int(order.updated_at.timestamp() * 1000)
         pair = _pair(order)
-        self._orders[order.pk] = Watched(symbol, order.revision, since_ms, pair)
+        self._orders[order.pk] = Watched(symbol, order.revision, since_ms, pair, Mark.of(order))
         if pair:
             self._pairs[pair].add(order.pk)
         book = self._symbols[symbol]
@@ -105,8 +108,10 @@ class Watch:
         if price is None:
             book.eager.add(order.pk)
         elif order.trailing_pips is not None:
-            distance = order.trailing_pips * order.instrument.pip_size
-            book.trailing[order.pk] = Trailing(Side(order.side), distance, price, since_ms)
+            pips = order.trailing_pips
+            book.trailing[order.pk] = Trailing(
+                Side(order.side), pips, pips * order.instrument.pip_size, price, since_ms
+            )
         else:
             _push(book, order, price)
 
@@ -129,11 +134,11 @@ class Watch:
         """Symbols with watched orders."""
         return list({watched.symbol for watched in self._orders.values()})
 
-    def take(self, quote: Quote, at_ms: int) -> dict[int, Decimal | None]:
+    def take(self, quote: Quote, at_ms: int) -> dict[int, Touch]:
         """The orders that this quote reaches, which are then watched no longer (put them back if nothing came of it).
 
-        For a trailing stop it says where it was when it was reached. `at_ms` is when the price entered the log; orders
-        looked at since are not moved by it. The partner of a bracket that is reached is watched no longer either.
+        `at_ms` is when the price entered the log; orders looked at since are not moved by it. The partner of a bracket
+        that is reached is watched no longer either.
         """
         book = self._symbols.get(quote.symbol)
         if book is None:
@@ -149,13 +154,14 @@ class Watch:
             (book.bid_rises, quote.bid),
         ):
             reached |= dict.fromkeys(self._pop(heap, threshold, at_ms))
+        touched = {pk: Touch(quote, stop, self._orders[pk].mark) for pk, stop in reached.items()}
         for order_id in reached:
             watched = self._orders.get(order_id)
             if watched and watched.pair:
                 for partner in self._pairs[watched.pair] - {order_id}:
                     self.drop(partner)
             self.drop(order_id)
-        return reached
+        return touched
 
     def _trail(self, book: _Symbol, quote: Quote, at_ms: int) -> dict[int, Decimal | None]:
         reached: dict[int, Decimal | None] = {}

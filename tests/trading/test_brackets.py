@@ -11,7 +11,7 @@ from accounts.choices import FeeAsset, Profile
 from accounts.models import Account, Balance
 from tests import factories
 from tests.trading import desk
-from trading import orders, positions, relatives, triggers, valuation
+from trading import books, orders, positions, relatives, triggers, valuation
 from trading.choices import EventKind, Side
 from trading.errors import OrderRejected, Reason
 from trading.models import Order, Position
@@ -557,3 +557,80 @@ def test_an_order_has_one_live_bracket_of_a_role(net: Account) -> None:
     twin.pk, twin.request_id = None, "twin"
     with pytest.raises(IntegrityError, match="one_live_bracket_an_order_and_role"), transaction.atomic():
         twin.save(force_insert=True)
+
+
+# --- what goes on when a part of it ends ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("besides", [{}, {"BTC": D(5)}])
+def test_the_bracket_that_is_kept_goes_on_holding_what_the_pair_held(db: None, besides: dict[str, Decimal]) -> None:
+    """BRK-6: a spot pair shares one reserve; the one that holds it is removed, the other's price stays."""
+    factories.quote("BTCUSDT", "60000.00", "60010.00", size="0.4")
+    group = factories.group(Profile.SPOT, symbols=["BTCUSDT"])
+    account = factories.account(of_group=group, base="USDT", deposits={"USDT": D(100000), **besides})
+    order = desk.fill(account, "buy", "1", "BTCUSDT", limit="60010", sl="59000", tp="62000")
+    orders.modify(account.pk, order.pk, qty=D(1), wanted=Brackets(stop_loss=D("59000")))
+    desk.drain(account)
+    stop = order.brackets.get(role="sl")
+    assert (stop.status, stop.held) == (WORKING, D("0.4"))
+    assert account.balances.get(currency="BTC").reserved == D("0.4")
+    assert books.verify() == []
+
+
+@pytest.mark.parametrize("profile", [Profile.FX_NETTING, Profile.FX_HEDGING])
+def test_the_rest_of_an_order_has_its_brackets_again_when_its_position_is_closed(db: None, profile: Profile) -> None:
+    """BRK-5, BRK-9: what will be filled later is protected as it was asked for."""
+    factories.quote("EURUSD", "1.10000", "1.10010", size="4000")
+    account = factories.account(profile)
+    order = desk.fill(account, "buy", "10000", limit="1.1001", sl="1.0900", tp="1.1200")
+    positions.close(account.pk, account.positions.get().pk, request_id="c")
+    desk.drain(account)
+    assert sorted(order.brackets.values_list("role", "status")) == [
+        ("sl", CANCELLED), ("sl", INACTIVE), ("tp", CANCELLED), ("tp", INACTIVE),
+    ]  # fmt: skip
+    desk.market(account, "1.09990", "1.10000")
+    position = account.positions.open().get()
+    order.refresh_from_db()
+    assert (position.qty, order.status) == (6000, FILLED)
+    live = Order.objects.live().brackets()
+    assert sorted(live.values_list("role", "status", "qty", "stop_price", "limit_price", "closes")) == [
+        ("sl", WORKING, 6000, D("1.09"), None, position.pk), ("tp", WORKING, 6000, None, D("1.12"), position.pk),
+    ]  # fmt: skip
+
+
+def test_a_rest_that_its_moved_stop_can_no_longer_protect_is_cancelled(db: None) -> None:
+    """The client moved the stop into profit: below the rest's own price it would no longer lie."""
+    factories.quote("EURUSD", "1.10000", "1.10010", size="4000")
+    account = factories.account()
+    order = desk.fill(account, "buy", "10000", limit="1.1001", sl="1.0900")
+    desk.market(account, "1.11000", "1.11010", size="4000")
+    positions.protect(account.pk, account.positions.get().pk, Brackets(stop_loss=D("1.1050")))
+    desk.drain(account)
+    positions.close(account.pk, account.positions.get().pk, request_id="c")
+    desk.drain(account)
+    order.refresh_from_db()
+    assert (order.status, order.filled_qty, order.reason) == (CANCELLED, 4000, "stop_loss_below")
+    assert not Order.objects.live().exists()
+
+
+def test_a_position_that_its_stop_is_closing_is_not_reversed(net: Account) -> None:
+    """POS-5: the stop closes it first, and twice its size would then be opened."""
+    desk.fill(net, "buy", "10000", sl="1.0950")
+    stop = Order.objects.brackets().get()
+    triggers.trigger({stop.pk: triggers.Touch(desk.quote_at("EURUSD", "1.0950"))})
+    with pytest.raises(OrderRejected) as refusal:
+        positions.reverse(net.pk, net.positions.get().pk, Side.SELL, request_id="r")
+    assert refusal.value.reason is Reason.CLOSING_EXISTS
+
+
+def test_a_reverse_opens_no_more_than_the_position_that_it_turns(net: Account) -> None:
+    """POS-5: something else closed a part of it between the request and its fill."""
+    desk.fill(net, "buy", "10000")
+    order = positions.reverse(net.pk, net.positions.get().pk, Side.SELL, request_id="r")
+    other = desk.place(net, "sell", "4000", limit="1.1")
+    orders.work(net.pk, other.pk)
+    desk.drain(net)
+    order.refresh_from_db()
+    position = net.positions.open().get()
+    assert (position.side, position.qty, order.status) == (Side.SELL, 10000, CANCELLED)
+    assert order.filled_qty == 16000

@@ -1,7 +1,9 @@
 import itertools
 import time
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from django.utils import timezone
@@ -13,11 +15,12 @@ from marketdata.models import Instrument, LogPosition
 from marketdata.quotes import Quote
 from tests import factories
 from tests.trading import desk
-from trading import dispatch, orders, tasks, triggers, venue
+from trading import dispatch, orders, positions, tasks, triggers, venue
 from trading.choices import OrderType, Side
 from trading.engine import Engine
 from trading.models import Order
 from trading.states import OrderStatus
+from trading.tickets import Brackets
 from trading.triggers import Touch
 from trading.venue import is_marketable, is_reached
 from trading.watch import Watch
@@ -348,3 +351,108 @@ def test_watching_agrees_with_a_plain_scan() -> None:
             if (is_reached(order, quote) if order.awaits_stop else is_marketable(order, quote))
         ]
         assert sorted(watch.take(quote, later)) == plain
+
+
+# --- what changes between a price and the order it reaches ------------------------------------------------------------
+
+
+def test_a_stop_moved_away_meanwhile_is_not_executed_at_its_old_price(
+    account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ORD-20: the price reached what the engine knew, and the client's change came first to the database."""
+    order = desk.fill(account, "sell", "10000", stop="1.0950")
+    engine = Engine()
+    engine.start()
+    trigger = triggers.trigger
+
+    def late(touched: Mapping[int, Touch]) -> list[tuple[int, int]]:
+        orders.modify(account.pk, order.pk, qty=D(10000), stop_price=D("1.0900"))
+        desk.drain(account)
+        return trigger(touched)
+
+    monkeypatch.setattr(triggers, "trigger", late)
+    time.sleep(0.002)
+    factories.quote("EURUSD", "1.09500", "1.09510")
+    assert step(engine) == 0
+    order.refresh_from_db()
+    assert (order.status, order.queued, order.triggered_at) == (OrderStatus.WORKING, False, None)
+    monkeypatch.setattr(triggers, "trigger", trigger)
+    time.sleep(0.002)
+    factories.quote("EURUSD", "1.09000", "1.09010")
+    assert step(engine) == 1, "it is watched at its new price, though no news came"
+
+
+def test_where_a_trailing_stop_has_moved_to_is_not_lost_when_it_is_resized(account: Account) -> None:
+    """BRK-23: it is stored a little later than it moves."""
+    desk.fill(account, "buy", "10000", trail="20")
+    stop = Order.objects.brackets().get()
+    engine = Engine()
+    engine.start()
+    engine._ratchet_at = engine._save_at = engine._compare_at = time.monotonic() + 60
+    time.sleep(0.002)
+    factories.quote("EURUSD", "1.10500", "1.10510")
+    step(engine)
+    positions.close(account.pk, account.positions.get().pk, amount=D(5000), request_id="half")
+    desk.drain(account)
+    tell(stop)
+    step(engine)
+    stop.refresh_from_db()
+    assert (stop.qty, stop.stop_price) == (5000, D("1.10300"))
+
+
+def test_a_trailing_stop_given_another_distance_is_not_where_the_old_one_took_it(account: Account) -> None:
+    desk.fill(account, "buy", "10000", trail="20")
+    stop = Order.objects.brackets().get()
+    engine = Engine()
+    engine.start()
+    engine._ratchet_at = engine._save_at = engine._compare_at = time.monotonic() + 60
+    time.sleep(0.002)
+    factories.quote("EURUSD", "1.10500", "1.10510")
+    step(engine)
+    positions.protect(account.pk, account.positions.get().pk, Brackets(trailing_pips=D(50)))
+    desk.drain(account)
+    tell(stop)
+    step(engine)
+    stop.refresh_from_db()
+    assert stop.stop_price == D("1.10000")
+
+
+def test_a_stop_loss_is_watched_while_its_take_profit_waits_for_more(
+    db: None, django_capture_on_commit_callbacks: Callable[..., Any]
+) -> None:
+    """BRK-2: with the mark-up of its group the touched take profit is not filled."""
+    factories.quote("EURUSD", "1.10000", "1.10010")
+    account = factories.account(of_group=factories.group(symbols=["EURUSD"], mark_up_pips=D(1)))
+    desk.fill(account, "buy", "10000", sl="1.0990", tp="1.1010")
+    engine = Engine()
+    engine.start()
+    for bid, ask in (("1.10100", "1.10110"), ("1.09800", "1.09810")):
+        engine._compare_at = time.monotonic() + 60
+        time.sleep(0.002)
+        factories.quote("EURUSD", bid, ask)
+        step(engine)
+        with django_capture_on_commit_callbacks(execute=True):
+            desk.drain(account)
+        step(engine)  # the news
+    assert account.positions.get().closed_at
+
+
+def test_an_order_queued_again_while_its_shard_is_drained_is_worked_again(
+    account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another drain that was told of it finds the account taken, and leaves it."""
+    order = desk.place(account, "buy", "10000", limit="1.09")
+    worked: list[int] = []
+    work = orders.work
+
+    def reached_again(account_id: int, order_id: int, *, leave_to_others: bool) -> bool:
+        is_ours = work(account_id, order_id, leave_to_others=leave_to_others)
+        if not worked:
+            Order.objects.filter(pk=order_id).update(queued=True)
+        worked.append(order_id)
+        return is_ours
+
+    monkeypatch.setattr(orders, "work", reached_again)
+    assert tasks.drain(dispatch.shard_of(account.pk)) == 2
+    assert worked == [order.pk] * 2
+    assert queued(order) == [False]

@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.db.models import Sum
 
-from accounts.models import Account
+from accounts.choices import CommissionKind, Profile
+from accounts.models import Account, Currency
 from tests import factories
 from tests.trading import desk
-from trading import positions
+from trading import books, positions
 from trading.choices import Side
 from trading.errors import OrderRejected, Reason
 from trading.models import Order
@@ -118,3 +120,58 @@ def test_what_is_opened_beyond_the_reversal_needs_margin_of_its_own(db: None) ->
         desk.place(account, "sell", "21000")  # opens 11,000: 242, of which 220 are set free and 10 are free
     assert refusal.value.reason == Reason.MARGIN
     assert account.orders.count() == 1
+
+
+# --- over several levels, and several fills ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("duration", ["gtc", "fok"])
+def test_what_an_order_holds_pays_for_each_level_it_is_filled_at(db: None, duration: str) -> None:
+    """The first level releases its part of the hold before the second asks what is free."""
+    factories.quote("EURUSD", "1.10000", "1.10010", asks=[("1.10010", "200000"), ("1.10020", "1000000")])
+    account = factories.account(deposits={"USD": D(10000)})
+    order = desk.fill(account, "buy", "400000", duration=duration)  # 8,801.20 of margin
+    assert (order.status, order.filled_qty) == (OrderStatus.FILLED, 400_000)
+    assert account.positions.get().margin == D("8801.20")
+
+
+def test_fok_is_filled_at_all_levels_or_at_none(db: None) -> None:
+    """The second level is dearer than the account can bear."""
+    factories.quote("EURUSD", "1.10000", "1.10010", asks=[("1.10010", "200000"), ("1.60000", "1000000")])
+    account = factories.account(deposits={"USD": D(10000)})
+    order = desk.fill(account, "buy", "400000", duration="fok")
+    assert (order.status, order.filled_qty, order.reason, order.held) == (OrderStatus.CANCELLED, 0, "margin", 0)
+    assert not account.positions.exists()
+    assert not account.executions.exists()
+    assert account.balances.get().total == 10_000
+    assert list(order.events.values_list("kind", flat=True)) == ["placed", "acknowledged", "cancelled"]
+    assert books.verify() == []
+
+
+@pytest.mark.parametrize("minimum", ["0", "0.5"])
+def test_an_order_for_all_there_is_is_filled_in_however_many_parts(db: None, minimum: str) -> None:
+    """Rounding and minimum of a spot commission are the order's, not each fill's."""
+    group = factories.group(
+        Profile.SPOT, symbols=["BTCUSDT"], commission_kind=CommissionKind.PERCENT,
+        commission_rate=D("0.1"), commission_minimum=D(minimum),
+    )  # fmt: skip
+    Currency.objects.filter(code="USDT").update(decimals=6)
+    factories.quote("BTCUSDT", "9999", "9999.99", asks=[("9999.99", "0.0333")] * 3 + [("9999.99", "9")])
+    account = factories.account(of_group=group, base="USDT", deposits={"USDT": D("1000.998999")})
+    order = desk.fill(account, "buy", "0.1", "BTCUSDT", limit="9999.99")
+    assert (order.status, order.executions.count()) == (OrderStatus.FILLED, 4)
+    charged = order.executions.aggregate(sum=Sum("commission"))["sum"]
+    assert charged == D("0.999999")
+    assert {row.currency_id: row.total for row in account.balances.all()} == {"USDT": 0, "BTC": D("0.1")}
+    assert books.verify() == []
+
+
+def test_the_minimum_of_a_spot_commission_is_taken_once(db: None) -> None:
+    group = factories.group(
+        Profile.SPOT, symbols=["BTCUSDT"], commission_kind=CommissionKind.PERCENT,
+        commission_rate=D("0.01"), commission_minimum=D("0.25"),
+    )  # fmt: skip
+    factories.quote("BTCUSDT", "9999", "10000", asks=[("10000", "0.1"), ("10000", "0.1"), ("10000", "0.2")])
+    account = factories.account(of_group=group, base="USDT", deposits={"USDT": D(10000)})
+    order = desk.fill(account, "buy", "0.4", "BTCUSDT", limit="10000")
+    assert list(order.executions.order_by("pk").values_list("commission", flat=True)) == [D("0.25"), 0, D("0.15")]

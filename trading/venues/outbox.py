@@ -154,7 +154,7 @@ def _protect(request: VenueRequest) -> None:
     instrument, units = order.instrument, request.qty * order.instrument.contract_size
     conditions = order.account.conditions_at(order.created_at)
     highest = request.held_after / units
-    fee, currency = margin.spot_fee(conditions, instrument, Side.BUY, request.qty, highest)
+    fee, currency = margin.spot_fee(conditions, instrument, Side.BUY, (request.qty, highest))
     if currency == instrument.quote_currency:
         highest = (request.held_after - fee) / units
     ticks = (highest / instrument.tick_size).to_integral_value(ROUND_DOWN)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from decimal import Decimal
 from typing import Any
 
@@ -9,6 +11,7 @@ import pytest
 
 from accounts.choices import Profile
 from accounts.models import Account
+from marketdata.choices import Shortability
 from tests import factories
 from tests.trading import desk
 from tests.trading.venues import conftest as desk_of_venues
@@ -19,7 +22,7 @@ from trading.states import OrderStatus
 from trading.venue import Fill
 from trading.venues import reports
 from trading.venues.choices import Direction, RequestState
-from trading.venues.models import FixMessage, FixSession, VenueOrder, VenueRequest
+from trading.venues.models import FixMessage, FixSession, VenueOrder, VenueRequest, VenueRoute
 from trading.venues.reports import Report, ReportKind, Unbookable
 
 D = Decimal
@@ -289,3 +292,45 @@ def test_a_fill_of_which_a_status_told_a_part_is_left_to_people(order: Order) ->
     assert list(order.executions.values_list("qty", flat=True)) == [5000]
     fill(order, "2000", exec_id="c", cum_qty=D(7000))
     assert list(order.executions.order_by("pk").values_list("qty", flat=True)) == [5000, 2000]
+
+
+def test_a_close_executed_after_the_position_was_opened_anew_is_booked(account: Account, session: FixSession) -> None:
+    """Meanwhile something else closed the position that it was for: one net position is left all the same."""
+    with internally(session):
+        desk.fill(account, "buy", "10000")
+    close = positions.close(account.pk, account.positions.get().pk, request_id="c")
+    desk.drain(account)
+    send(session)
+    with internally(session):
+        desk.fill(account, "sell", "10000")
+        desk.fill(account, "buy", "20000")
+    fill(close, "10000", "1.1")
+    position = account.positions.open().get()
+    assert (close.status, position.side, position.qty) == (OrderStatus.FILLED, "buy", 10000)
+
+
+def test_a_sale_executed_of_what_is_gone_is_booked_though_it_cannot_be_borrowed(session: FixSession) -> None:
+    instrument = factories.instrument("ACME")
+    instrument.shortability = Shortability.NONE
+    instrument.save()
+    factories.quote("ACME", "100.00", "100.01")
+    account = factories.account(Profile.EXCHANGE, symbols=["ACME"])
+    with internally(session):
+        desk.fill(account, "buy", "100", "ACME")
+    order = desk.place(account, "sell", "100", "ACME", limit="101")
+    desk.drain(account)
+    send(session)
+    with internally(session):
+        positions.close(account.pk, account.positions.get().pk, request_id="c")
+        desk.drain(account)
+    fill(order, "100", "101")
+    position = account.positions.open().get()
+    assert (order.status, position.side, position.qty) == (OrderStatus.FILLED, "sell", 100)
+
+
+@contextmanager
+def internally(session: FixSession) -> Iterator[None]:
+    """What is placed now is executed by us."""
+    VenueRoute.objects.update(is_active=False)
+    yield
+    VenueRoute.objects.update(is_active=True)
