@@ -16,8 +16,9 @@ def groups_of(user: User, existing: Iterable[str]) -> list[str]:
         if not subscriptions.exists():
             return sorted(existing)
         return _named(subscription.tariff for subscription in subscriptions.current())
-    tariffs = list(DataTariff.objects.all())
-    subscribed = set(subscriptions.current().values_list("tariff_id", flat=True)) if tariffs else set()
+    if not (tariffs := list(DataTariff.objects.all())):
+        return sorted(existing)
+    subscribed = set(subscriptions.current().values_list("tariff_id", flat=True))
     country = Client.objects.filter(user=user).values_list("country", flat=True).first() or ""
     held = [tariff for tariff in tariffs if tariff.for_everybody or tariff.pk in subscribed]
     open_to_all = set(existing) - set(_named(tariffs))

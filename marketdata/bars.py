@@ -147,7 +147,7 @@ def history(instrument: Instrument, resolution: str, from_: int, to: int, countb
     return Columns.of(rows if countback is None else rows[max(0, len(rows) - countback) :])
 
 
-def whole_days(instrument: Instrument, resolution: str, from_: int, to: int) -> dict[str, str] | None:
+def whole_days(instrument_id: int, resolution: str, from_: int, to: int) -> dict[str, str] | None:
     """What `history` answers, as JSON columns less their brackets, where whole days are asked for; None for the rest.
 
     Nothing is computed that the database holds already: this is how the archive is filled (HIST-2).
@@ -155,7 +155,7 @@ def whole_days(instrument: Instrument, resolution: str, from_: int, to: int) -> 
     to = min(to, int(now()))
     if resolution != WHOLE_DAYS or from_ < FIRST_SECOND or to - from_ < DAY_SECONDS - MINUTE_SECONDS:
         return None
-    return prepared.minutes(instrument, from_, to)
+    return prepared.minutes(instrument_id, from_, to)
 
 
 def _open_rows(instrument: Instrument, from_: int, to: int) -> list[Row]:

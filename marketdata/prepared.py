@@ -12,7 +12,6 @@ from django.db import connection
 
 from marketdata.choices import Resolution
 from marketdata.chunks import MINUTE_SECONDS, VOLUME_DECIMALS, start_of_chunk
-from marketdata.models import Instrument
 
 WHOLE = "0" * VOLUME_DECIMALS + ","
 DAYS_KNOWN = 64  # columns of times: instruments with the same hours share them
@@ -30,7 +29,7 @@ ORDER BY start
 """
 
 
-def minutes(instrument: Instrument, from_: int, to: int) -> dict[str, str] | None:
+def minutes(instrument_id: int, from_: int, to: int) -> dict[str, str] | None:
     """The columns t, o, h, l, c, v as JSON, less their brackets, of all minutes between the two times (Unix seconds).
 
     None where it is not as plain as that: a minute is in progress or was taken out, a chunk is not wanted whole, or
@@ -40,7 +39,7 @@ def minutes(instrument: Instrument, from_: int, to: int) -> dict[str, str] | Non
         cursor.execute(
             _CHUNKS,
             {
-                "instrument": instrument.pk,
+                "instrument": instrument_id,
                 "resolution": Resolution.MINUTE,
                 "first": start_of_chunk(Resolution.MINUTE, from_),
                 "last": start_of_chunk(Resolution.MINUTE, to),

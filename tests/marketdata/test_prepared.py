@@ -45,7 +45,7 @@ class Days:
     instrument: Instrument
 
     def columns(self, from_: int = DAY, to: int = END) -> dict[str, list[float]] | None:
-        if (found := bars.whole_days(self.instrument, "1", from_, to)) is None:
+        if (found := bars.whole_days(self.instrument.pk, "1", from_, to)) is None:
             return None
         return {name: json.loads(f"[{text}]") for name, text in found.items()}
 
@@ -70,8 +70,8 @@ def test_a_part_of_a_day_is_for_the_other_way(days: Days) -> None:
     assert days.columns() is not None
     assert days.columns(from_=DAY + 1) is None
     assert days.columns(to=END - 60) is None
-    assert bars.whole_days(days.instrument, "1D", DAY, END) is None
-    assert bars.whole_days(days.instrument, "1", -(10**12), END) is None
+    assert bars.whole_days(days.instrument.pk, "1D", DAY, END) is None
+    assert bars.whole_days(days.instrument.pk, "1", -(10**12), END) is None
 
 
 def test_a_day_with_a_minute_in_progress_is_for_the_other_way(days: Days) -> None:

@@ -57,24 +57,23 @@ class SymbolInfoView(WireView):
 class HistoryView(WireView):
     def get(self, request: Request) -> Response:
         query = self.read_query(forms.HistoryQuery)
-        instrument = self._instrument(query["symbol"])
-        asked = (instrument, query["resolution"], query["from"], query["to"])
-        countback = query.get("countback")
-        if countback is None and (days := bars.whole_days(*asked)):
+        instrument_id = self._instrument_id(query["symbol"])
+        asked, countback = (query["resolution"], query["from"], query["to"]), query.get("countback")
+        if countback is None and (days := bars.whole_days(instrument_id, *asked)):
             return PlainResponse(wire.whole_days(days))
         try:
-            columns = bars.history(*asked, countback=countback)
+            columns = bars.history(Instrument.objects.get(pk=instrument_id), *asked, countback=countback)
         except bars.UnknownResolution as error:
             raise Refused(str(error)) from error
         return Response(wire.history(columns))
 
-    def _instrument(self, symbol: str) -> Instrument:
+    def _instrument_id(self, symbol: str) -> int:
         """Any instrument that has bars, in no group or in one that the user may see. Raises Refused (HIST-12)."""
-        known = Instrument.objects.select_related("symbol_group").filter(symbol=symbol)
-        if forms.is_symbol(symbol) and (instrument := known.first()):
-            group = instrument.symbol_group
-            if group is None or group.name in entitlements.groups_of(self.user, [group.name]):
-                return instrument
+        known = Instrument.objects.filter(symbol=symbol).order_by().values_list("pk", "symbol_group__name")
+        if forms.is_symbol(symbol) and (found := known.first()):
+            instrument_id, group = found
+            if group is None or group in entitlements.groups_of(self.user, [group]):
+                return instrument_id
         raise Refused(_("There is no such symbol."))
 
 
