@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import ROUND_UP, Decimal
 
-from django.db import transaction
-
 from accounts import ledger
 from accounts.choices import CommissionKind, LedgerKind, TransferKind
 from accounts.models import Account, Balance, TradingConditions
@@ -20,7 +18,7 @@ from trading.errors import OrderRejected, Reason
 from trading.models import Execution, Order, Position, PositionFill
 from trading.prices import Prices
 from trading.states import OrderStatus
-from trading.venue import Fill
+from trading.venue import INTERNAL, Fill
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +48,13 @@ def record(booking: Booking, order: Order, fill: Fill, *, seen: Quote | None = N
     Account and order are locked, and the caller saves the order. Raises OrderRejected, and books nothing, when the
     account cannot bear the fill: the price moved beyond what is set aside and free, or what it was to close is gone.
     """
-    earlier = Execution.objects.filter(venue=order.venue, venue_exec_id=fill.exec_id).first()
-    if earlier:
+    known = Execution.objects.filter(venue=order.venue, venue_exec_id=fill.exec_id)
+    # Of our own books none is used twice for an order (`Order.last_book`), so there is no need to ask.
+    if order.venue != INTERNAL and (earlier := known.first()):
         return earlier
     kept = _kept(order, fill)
     book = _book_position if booking.account.profile.has_positions else _book_spot
-    with transaction.atomic():  # a refusal half way leaves nothing of this fill
-        execution, released = book(booking, order, fill, order.held - kept)
+    execution, released = book(booking, order, fill, order.held - kept)  # which refuses before it writes anything
     order.held -= released
     order.avg_price = risk.average(order.filled_qty, order.avg_price or Decimal(0), fill.qty, fill.price)
     order.filled_qty += fill.qty
@@ -185,7 +183,10 @@ def _book_position(booking: Booking, order: Order, fill: Fill, released: Decimal
     if needed > released and not booking.is_done:
         _check_free(booking, order, target, closing, needed)
 
-    execution = _create(booking, order, fill, commission(booking, instrument, fill), account.currency_id)
+    fee = commission(booking, instrument, fill)
+    for receives in (True, False):  # whichever is asked for below: refused now where there is none
+        booking.prices.rate(instrument.quote_currency, account.currency_id, receives=receives)
+    execution = _create(booking, order, fill, fee, account.currency_id)
     if closing:
         assert target is not None
         _close(booking, execution, target, closing)

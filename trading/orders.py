@@ -239,7 +239,8 @@ def work(account_id: int, order_id: int, *, leave_to_others: bool = False) -> bo
         if leave_to_others and not _is_ours(account_id):
             return False
         account = Account.objects.changing(account_id)
-        order = _with_relatives(account, order_id)
+        locked = relatives.lock(account, [order_id])
+        order = next((each for each in locked if each.pk == order_id), None)
         if order is None or not order.queued:
             return True
         now = timezone.now()
@@ -263,7 +264,10 @@ def work(account_id: int, order_id: int, *, leave_to_others: bool = False) -> bo
         if has_changed:
             order.updated_at = now
         order.save()
-        _tell(account, order, brackets.settle(booking, order) if has_changed else _partners_of(order))
+        touched: list[Order] = []
+        if any(each.role for each in locked):  # else there is nothing that would follow
+            touched = brackets.settle(booking, order) if has_changed else _partners_of(order)
+        _tell(account, order, touched)
         return True
 
 
