@@ -1,5 +1,5 @@
-// The theme's icons are words that a font draws ("chevron_right"): screen readers would read them out. One that is all
-// that names its button stays.
+// What the theme leaves out for screen readers. Its icons are words that a font draws ("chevron_right"), which would be
+// read out; one that is all that names its button stays.
 "use strict";
 
 document.addEventListener("DOMContentLoaded", () => {
@@ -10,5 +10,10 @@ document.addEventListener("DOMContentLoaded", () => {
     if (isNamedOtherwise) {
       icon.ariaHidden = "true";
     }
+  }
+  // The theme does not say where the page's own part begins either.
+  const content = document.getElementById("content");
+  if (content) {
+    content.role = "main";
   }
 });
