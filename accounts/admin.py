@@ -278,6 +278,13 @@ class AccountAdmin(StaffAdmin):
             list_url(account.positions.model, **of_account),
         )
         yield Panel(
+            _("margin calls and stop-outs"),
+            account.margin_decisions.select_related("order").order_by("-pk"),
+            ("at", "kind", "level", "equity", "margin", "order"),
+            _("The account has not come near its margin yet."),
+            list_url(account.margin_decisions.model, **of_account),
+        )
+        yield Panel(
             _("latest orders"),
             account.orders.select_related("instrument").order_by("-pk"),
             ("id", "instrument", "side", "type", "qty", "filled_qty", "avg_price", "status", "created_at"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 from functools import cache
 from typing import Any
@@ -17,10 +18,11 @@ from django.urls import NoReverseMatch, reverse
 from django.utils.formats import number_format
 from django.utils.functional import Promise
 from django.utils.html import format_html
+from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin
 from unfold.paginator import InfinitePaginator
-from unfold.utils import display_for_field
+from unfold.utils import display_for_field, display_for_value
 
 from backoffice.audit import tracking
 from backoffice.audit.models import Entry
@@ -28,6 +30,7 @@ from backoffice.fields import NumericField
 
 NOTHING = "–"
 PANEL_ROWS = 10
+IN_CAPITALS = ("account__number", "instrument__symbol")  # so people may type them as they like
 SHOWN_DIFFERENCE = 200  # characters, in lists
 
 Text = str | Promise
@@ -86,7 +89,7 @@ class Panel:
     @property
     def table(self) -> dict[str, list[Any]]:
         """Headers and rows, as unfold's table component takes them. One query."""
-        headers = [_header(self.rows.model, column) for column in self.columns]
+        headers = [capfirst(str(_header(self.rows.model, column))) for column in self.columns]
         return {"headers": headers, "rows": [_cells(row, self.columns) for row in self.rows[:PANEL_ROWS]]}
 
 
@@ -104,7 +107,8 @@ def _cells(row: models.Model, columns: Sequence[Column]) -> list[object]:
 
 def _value(row: models.Model, column: Column) -> object:
     if callable(column):
-        return column(row)
+        value = column(row)
+        return display_for_value(value, NOTHING) if isinstance(value, datetime) else value
     field = row._meta.get_field(column)
     value = getattr(row, column)
     if value is None or value == "":
@@ -253,6 +257,8 @@ class LogAdmin(ReadOnlyAdmin):
             return queryset, False
         if term.isascii() and term.isdecimal():
             return queryset.filter(pk=int(term)), False
+        if self.search_lookup.endswith(IN_CAPITALS):
+            term = term.upper()
         return queryset.filter(**{self.search_lookup: term}) if self.search_lookup else queryset.none(), False
 
 

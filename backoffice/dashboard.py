@@ -28,8 +28,9 @@ from backoffice.operations.choices import JobState
 from backoffice.operations.models import CashRequest, DayEnd, Job
 from marketdata.choices import InstrumentState, MappingState
 from marketdata.models import Instrument, MappedInstrument
-from trading.choices import BustState
-from trading.models import Bust, Order, Position
+from trading import exposure as margin_exposure
+from trading.choices import BustState, DecisionKind
+from trading.models import Bust, MarginDecision, Order, Position
 from trading.states import OrderStatus
 
 RECENT = timedelta(hours=24)
@@ -74,7 +75,16 @@ def add_numbers(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]
 
 
 def _figures(request: HttpRequest) -> list[Figure]:
+    """First those of the user's own desk."""
     figures: list[Figure] = []
+    for permission, found in (
+        ("operations.approve_cashrequest", _operations_figures),
+        ("trading.request_bust", _dealing_figures),
+        ("marketdata.change_mappedinstrument", _support_figures),
+        ("audit.export_entry", _compliance_figures),
+    ):
+        if request.user.has_perm(permission):
+            figures += found()
     if may_view(request, Order):
         figures += _order_figures()
     if may_view(request, Position):
@@ -85,6 +95,38 @@ def _figures(request: HttpRequest) -> list[Figure]:
         url = list_url(Account, state__exact=AccountState.ACTIVE.value)
         figures.append(Figure(_("Active accounts"), _count(active), url))
     return figures
+
+
+def _operations_figures() -> list[Figure]:
+    pending = Client.objects.filter(kyc_state=KycState.PENDING)
+    return [
+        Figure(_("Cash requests waiting"), _count(CashRequest.objects.waiting()), list_url(CashRequest)),
+        Figure(_("Clients to check"), _count(pending), list_url(Client, kyc_state__exact=KycState.PENDING.value)),
+    ]
+
+
+def _dealing_figures() -> list[Figure]:
+    closed = MarginDecision.objects.filter(kind=DecisionKind.CLOSE, at__gte=timezone.now() - RECENT)
+    return [Figure(_("Stop-outs in 24 hours"), _count(closed), reverse("page:desk_margin"))]
+
+
+def _support_figures() -> list[Figure]:
+    counts = MappedInstrument.workbench.counts()
+    return [
+        Figure(
+            title, number_format(counts[state], force_grouping=True), list_url(MappedInstrument, mapping=state.value)
+        )
+        for state, title in (
+            (MappingState.UNMAPPED, _("Symbols without a mapping")),
+            (MappingState.SUGGESTED, _("Suggested mappings")),
+            (MappingState.BROKEN, _("Broken mappings")),
+        )
+    ]
+
+
+def _compliance_figures() -> list[Figure]:
+    recent = Entry.objects.filter(at__gte=timezone.now() - RECENT)
+    return [Figure(_("Changes in 24 hours"), _count(recent), list_url(Entry))]
 
 
 def _order_figures() -> list[Figure]:
@@ -117,6 +159,7 @@ def _alarms(request: HttpRequest, parts: list[Part]) -> Iterator[Alarm]:
     yield from _silent_parts(parts)
     for permission, found in (
         ("trading.view_order", _stuck_orders),
+        ("trading.request_bust", _margin_calls),
         ("trading.approve_bust", _busts),
         ("operations.approve_cashrequest", _cash),
         ("accounts.approve_tradingconditions", _conditions),
@@ -175,6 +218,15 @@ def _cash(user: User) -> Iterator[Alarm]:
             waiting,
         )
         yield Alarm(text % {"count": waiting}, list_url(CashRequest, waiting="me"))
+
+
+def _margin_calls(user: User) -> Iterator[Alarm]:
+    warned = len(margin_exposure.warned_accounts())
+    if warned:
+        text = ngettext(
+            "%(count)s account is below its margin call.", "%(count)s accounts are below their margin call.", warned
+        )
+        yield Alarm(text % {"count": warned}, reverse("page:desk_margin"))
 
 
 def _busts(user: User) -> Iterator[Alarm]:

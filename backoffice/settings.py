@@ -379,7 +379,7 @@ UNFOLD = {
     "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": STATIC_URL + "backoffice/favicon.svg"}],
     "SITE_URL": None,
     "STYLES": [STATIC_URL + "backoffice/admin.css"],
-    "SCRIPTS": [STATIC_URL + "backoffice/live.js", STATIC_URL + "backoffice/icons.js"],
+    "SCRIPTS": [STATIC_URL + "backoffice/live.js", STATIC_URL + "backoffice/accessibility.js"],
     "SHOW_VIEW_ON_SITE": False,
     "SHOW_LANGUAGES": True,
     "LANGUAGES": {"navigation": "backoffice.navigation.languages"},

@@ -85,14 +85,17 @@ class MarginDecisionAdmin(LogAdmin):
 
 
 def holding_text(holding: Holding, decimals: int) -> str:
-    return _("%(position)s: %(qty)s %(symbol)s from %(entry)s, now %(price)s × %(rate)s: P/L %(profit)s") % {
+    return _(
+        "position %(position)s: %(qty)s %(symbol)s, opened at %(entry)s, seen at %(price)s, rate %(rate)s:"
+        " P/L %(profit)s"
+    ) % {
         "position": holding.position,
         "qty": number(holding.sign * holding.qty),
         "symbol": holding.symbol,
         "entry": number(holding.entry),
         "price": number(holding.price),
-        "rate": number(round(holding.rate, 8)),
-        "profit": number(levels.profit(holding, decimals)),
+        "rate": number(plain(round(holding.rate, 8))),
+        "profit": number(plain(levels.profit(holding, decimals))),
     }
 
 

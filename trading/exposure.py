@@ -115,6 +115,13 @@ def shown(portfolio: Portfolio, kept: Sequence[Upkeep], currency: Currency, pric
     return levels.figures(Inputs(portfolio.balance, currency.cash_decimals, nothing, nothing, holdings))
 
 
+def now(account: Account, positions: Sequence[Position], prices: Prices) -> tuple[Figures, Decimal]:
+    """The account's level as its client sees it, and what is free. Raises OrderRejected(NO_CONVERSION)."""
+    portfolio = valuation.portfolio(account, positions)
+    figures = shown(portfolio, upkeeps(account, account.conditions_at(), positions), account.currency, prices)
+    return figures, valuation.appraise(portfolio, account.currency, prices).free
+
+
 def is_warning(latest: str | None) -> bool:
     """After this latest decision, does the account stand below its margin call?"""
     return latest in (DecisionKind.CALL, DecisionKind.CANCEL_ORDERS, DecisionKind.CLOSE)
@@ -165,8 +172,10 @@ def last_decisions(accounts: Sequence[int]) -> dict[int, str]:
 
 
 def warned_accounts() -> list[int]:
-    """Accounts whose latest decision is a warning."""
-    return [pk for pk, kind in _latest().values_list("account_id", "kind") if is_warning(kind)]
+    """Accounts whose latest decision is a warning, those that fell the lowest first."""
+    latest = _latest().values_list("account_id", "kind", "level")
+    warned = [(pk, level) for pk, kind, level in latest if is_warning(kind)]
+    return [pk for pk, _level in sorted(warned, key=lambda each: (each[1] is None, each[1]))]
 
 
 def _latest() -> QuerySet[MarginDecision]:

@@ -62,7 +62,7 @@ class MarginDecision(models.Model):
         triggers = append_only("margin_decision")
 
     def __str__(self) -> str:
-        return f"{self.pk}: {self.account} {self.kind}"
+        return f"{self.pk}: {self.account}, {self.get_kind_display()}"
 
 
 class MarginChange(models.Model):

@@ -44,10 +44,14 @@ class Scope:
 
 
 def _set_account(account: Account, state: str, reason: str, by: User) -> None:
-    """One that is stricter already stays so: giving it back its freedom is for operations."""
-    strictness = list(AccountState).index
-    if strictness(AccountState(state)) > strictness(AccountState(account.state)):
+    if not stays(account, state):
         account_life.set_state(account.pk, AccountState(state), reason=reason, by=by)
+
+
+def stays(row: models.Model, state: str) -> bool:
+    """Whether it is an account that is as strict already: giving it back its freedom is for operations."""
+    strictness = list(AccountState).index
+    return isinstance(row, Account) and strictness(AccountState(state)) <= strictness(AccountState(row.state))
 
 
 def _set_row(row: models.Model, state: str, reason: str, by: User) -> None:

@@ -19,16 +19,18 @@ SHOWN_ACCOUNTS = 200  # with the largest margin; the figures of the group count 
 
 @dataclass(frozen=True, slots=True)
 class AccountImpact:
-    """An account's margin, were its positions opened now: on the conditions in force and on the others."""
+    """An account's margin, were its positions opened now: on the conditions in force and on the others.
+
+    `equity` is None while a rate into the account's currency is missing."""
 
     account: Account
     margin_now: Decimal
     margin_then: Decimal
-    equity: Decimal
+    equity: Decimal | None
 
     @property
     def is_short_of_margin(self) -> bool:
-        return self.margin_then > self.equity
+        return self.equity is not None and self.margin_then > self.equity
 
     @property
     def change(self) -> Decimal:
@@ -75,9 +77,12 @@ def _present(group: AccountGroup) -> TradingConditions | None:
 def _of_account(account: Account, present: TradingConditions, other: TradingConditions) -> AccountImpact:
     prices = Prices()
     positions = valuation.open_positions(account)
-    value = valuation.appraise(valuation.portfolio(account, positions), account.currency, prices)
     needed = [_needed(account, positions, version, prices) for version in (present, other)]
-    return AccountImpact(account, needed[0], needed[1], value.equity)
+    try:
+        equity = valuation.appraise(valuation.portfolio(account, positions), account.currency, prices).equity
+    except OrderRejected:
+        equity = None
+    return AccountImpact(account, needed[0], needed[1], equity)
 
 
 def _needed(account: Account, positions: Sequence[Position], version: TradingConditions, prices: Prices) -> Decimal:

@@ -18,6 +18,7 @@ from django.db import models
 from django.template import Context, Library
 from django.utils.html import conditional_escape, format_html
 from django.utils.safestring import SafeString, mark_safe
+from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from unfold.admin import checkbox
 from unfold.templatetags.unfold_list import result_headers
@@ -62,7 +63,7 @@ def _cell(cl: ChangeList, name: Any, title: object) -> Callable[[models.Model], 
     tag = "td"
     if name in _link_columns(cl):
         tag, show = "th", _linked(cl, show)
-    begin = format_html('<{} class="{}" data-label="{}">', tag, css, title)
+    begin = format_html('<{} class="{}" data-label="{}">', tag, css, capfirst(str(title)))
     end = f"</{tag}>"
     return lambda row: begin + conditional_escape(show(row)) + end
 

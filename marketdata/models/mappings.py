@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from django.conf import settings
 from django.contrib.postgres.functions import TransactionNow
 from django.core.validators import RegexValidator
@@ -202,6 +204,11 @@ class MappedInstrumentQuerySet(models.QuerySet["MappedInstrument"]):
         )
         of_choices = self.with_choices()
         return of_choices.annotate(mapping_problem=problem).annotate(mapping_state=state)  # type: ignore[no-redef]
+
+    def counts(self) -> Counter[str]:
+        """How many there are in each state."""
+        states = self.with_states().order_by().values("mapping_state")  # type: ignore[misc]  # of with_states
+        return Counter(dict(states.annotate(count=models.Count("pk")).values_list("mapping_state", "count")))
 
     def drafts(self) -> MappedInstrumentQuerySet:
         """Those of which something else was chosen than is published."""

@@ -19,6 +19,7 @@ from accounts.choices import AccountEventKind, AccountState, ConditionsState, Pr
 from accounts.dossier_models import NumberSeries
 from accounts.models import Account, AccountGroup, TradingConditions, User
 from accounts.roles import Role
+from backoffice.audit.models import Entry
 from backoffice.operations import cash
 from backoffice.operations.choices import CashKind
 from marketdata.choices import InstrumentState
@@ -184,14 +185,23 @@ def test_superusers_get_every_page(business: Account) -> None:
 
 
 def test_the_overview_counts_what_matters(business: Account) -> None:
-    figures = {str(figure.title): figure.value for figure in superuser().get(reverse("admin:index")).context["figures"]}
-    assert figures == {
+    common = {
         "Working orders": "2",
         "Waiting for the venue": "0",
         "Orders in 24 hours": "3",
         "Open positions": "1",
         "Active accounts": "1",
     }
+    own = {
+        Role.OPERATIONS: {"Cash requests waiting": "0", "Clients to check": "0"},
+        Role.DEALING: {"Stop-outs in 24 hours": "0"},
+        Role.SUPPORT: {"Symbols without a mapping": "0", "Suggested mappings": "0", "Broken mappings": "0"},
+    }
+    for role, figures in own.items():
+        shown = browser(role).get(reverse("admin:index")).context["figures"]
+        assert {str(figure.title): figure.value for figure in shown} == {**figures, **common}, role
+    [figure, *_others] = browser(Role.COMPLIANCE).get(reverse("admin:index")).context["figures"]
+    assert (figure.title, figure.value) == ("Changes in 24 hours", str(Entry.objects.count()))
 
 
 def test_the_overview_names_the_parts_that_are_silent() -> None:
@@ -233,6 +243,7 @@ def test_the_account_page_shows_money_positions_orders_and_postings(business: Ac
         "timeline",
         "balances",
         "open positions",
+        "margin calls and stop-outs",
         "latest orders",
         "latest executions",
         "latest postings",
@@ -261,7 +272,7 @@ def test_the_order_page_tells_its_story(business: Account) -> None:
     assert [str(cell) for cell in executions[0][2:5]] == ["Buy", "10,000", "1.10010"]
 
 
-@pytest.mark.parametrize(("term", "count"), [("ADM-1", 3), ("adm-1", 0), ("NOBODY", 0), ("999999999999999999999", 0)])
+@pytest.mark.parametrize(("term", "count"), [("ADM-1", 3), ("adm-1", 3), ("NOBODY", 0), ("999999999999999999999", 0)])
 def test_orders_are_found_by_account_number(business: Account, term: str, count: int) -> None:
     page = superuser().get(url(Order), {"q": term})
     assert len(page.context["cl"].result_list) == count

@@ -8,6 +8,7 @@ from django.apps import apps
 from django.db import connection
 from django.test import Client as Browser
 from django.test.utils import CaptureQueriesContext
+from django.utils.text import capfirst
 from unfold.templatetags import unfold_list
 
 from accounts.models import Account
@@ -87,7 +88,10 @@ def cells(row: str) -> list[tuple[str, str, str]]:
 
     The first has no name: the theme calls it "Select record" also where there is nothing to select by.
     """
-    found = [(tag, name, " ".join(content.split()).replace('" >', '">')) for tag, name, content in CELL.findall(row)]
+    found = [
+        (tag, capfirst(name), " ".join(content.split()).replace('" >', '">'))
+        for tag, name, content in CELL.findall(row)
+    ]
     return [(found[0][0], "", found[0][2]), *found[1:]]
 
 

@@ -60,7 +60,7 @@ def run_queued(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
 def cells(page: Page, table: str) -> list[list[str]]:
     """What a table of a report says, row by row."""
     rows = page.get_by_role("region", name=table, exact=True).locator("tr.data-row").all()
-    return [[text.strip() for text in row.locator("td").all_text_contents()] for row in rows]
+    return [[" ".join(text.split()) for text in row.locator("td").all_text_contents()] for row in rows]
 
 
 def figure(page: Page, name: str) -> Locator:
@@ -235,6 +235,13 @@ def test_the_chart_shows_what_comes_and_moves_by_keys(page: Page, account: Accou
         ["Sell", "4,000", "1.1"],
         ["Buy", "10,000", "1.1001"],
     ]
+    fills = [
+        {"time": 60, "side": "buy", "qty": 1000, "price": 1.1, "text": "1,000 @ 1.1"},
+        {"time": 60, "side": "sell", "qty": 500, "price": 1.2, "text": "500 @ 1.2"},
+        {"time": 60, "side": "buy", "qty": 3000, "price": 1.2, "text": "3,000 @ 1.2"},
+    ]
+    summed = page.evaluate("(marked) => Chart.prototype.summed.call({ marked, precision: 5 })", fills)
+    assert [arrow["text"] for arrow in summed] == ["4,000 @ 1.17500 (2)", "500 @ 1.2"]
     assert fits_a_phone(page)
 
 

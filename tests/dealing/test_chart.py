@@ -41,7 +41,14 @@ def test_bars_quote_and_executions_are_given_to_the_script(account: Account) -> 
     assert found["quote"] == {"bid": 1.1, "ask": 1.1001}
     filled_in = int(execution.at.timestamp()) // 60 * 60
     assert found["executions"] == [
-        {"id": execution.pk, "time": filled_in, "side": "buy", "price": 1.1001, "text": "10,000 @ 1.1001"}
+        {
+            "id": execution.pk,
+            "time": filled_in,
+            "side": "buy",
+            "qty": 10000.0,
+            "price": 1.1001,
+            "text": "10,000 @ 1.1001",
+        }
     ]
 
 

@@ -97,7 +97,15 @@ def test_orders_near_the_market_come_first(account: Account) -> None:
     stop = desk.fill(account, "buy", "1000", "USDJPY", stop="150.100")
     rows = tables("desk_orders")["the nearest first"]
     assert [row[0] for row in rows] == [str(order.pk) for order in (stop, near, far)]
-    assert [row[-1] for row in rows] == ["0.060 %", "0.091 %", "4.554 %"]
+    assert [row[-1] for row in rows] == [f"{share}\N{NO-BREAK SPACE}%" for share in ("0.060", "0.091", "4.554")]
+
+
+def test_exposure_leads_to_the_open_positions(account: Account) -> None:
+    desk.fill(account, "buy", "10000")
+    [(_title, table, _empty), _currencies] = dealer().get(reverse("page:desk_exposure")).context["tables"]
+    address = str(table["rows"][0][1]).split('"')[3].replace("&amp;", "&")
+    shown = dealer().get(address).context["cl"].result_list
+    assert [position.closed_at for position in shown] == [None]
 
 
 def test_margin_calls_and_stop_outs_show_what_was_seen(account: Account) -> None:
@@ -106,12 +114,75 @@ def test_margin_calls_and_stop_outs_show_what_was_seen(account: Account) -> None
     desk.market(account, "1.08900", "1.08910")
     liquidation.review(account.pk)
     [row] = tables("desk_margin")["margin calls"]
-    assert (row[0], row[1]) == ("DESK-1", "85.90 %")
+    assert (row[0], row[1]) == ("DESK-1", "85.90\N{NO-BREAK SPACE}%")
+    desk.market(account, "1.07900", "1.07910")
+    decision = liquidation.review(account.pk)
+    assert decision is not None
+    [row] = tables("desk_margin")["latest stop-outs"]
+    assert row[1:5] == ["DESK-1", "Stop-out: position closed", "40.45\N{NO-BREAK SPACE}%", "890 USD"]
+    seen = "100,000 EURUSD, opened at 1.1001, seen at 1.07900, rate 1: P/L -2,110"
+    assert row[6] == f"position {decision.position_id}: {seen}"
+    assert row[7:] == [str(decision.order_id), "–"]
+    desk.drain(account)
+    [row] = tables("desk_margin")["latest stop-outs"]
+    assert row[7:] == [str(decision.order_id), "1.079"]
+
+
+def test_a_stop_out_says_how_many_orders_it_cancelled_and_how_much_it_does_not_show(account: Account) -> None:
+    group = account.group
+    group.profile = Profile.FX_HEDGING
+    group.save()
+    account.balances.update(total=D(3000))
+    for qty in ("50000", "20000", "10000", "10000", "10000"):
+        desk.fill(account, "buy", qty)
+    desk.fill(account, "buy", "1000", limit="1.05000")
     desk.market(account, "1.07900", "1.07910")
     liquidation.review(account.pk)
     [row] = tables("desk_margin")["latest stop-outs"]
-    assert row[1:4] == ["DESK-1", "Stop-out: position closed", "40.45 %"]
-    assert "100,000 EURUSD from 1.1001, now 1.079" in row[6]
+    assert row[2] == "Stop-out: orders cancelled"
+    assert row[6].startswith("Orders that were cancelled: 1; position ")
+    assert row[6].endswith("; and 2 more")
+
+
+def two_margin_calls(account: Account) -> None:
+    """The second account's is the worse one."""
+    better, worse = account, factories.account(number="DESK-2", of_group=account.group)
+    for each, cash in ((better, 3000), (worse, 2500)):
+        each.balances.update(total=D(cash))
+        desk.fill(each, "buy", "100000")
+    desk.market(account, "1.08900", "1.08910")
+    for each in (better, worse):
+        liquidation.review(each.pk)
+
+
+def test_the_worst_margin_call_comes_first(account: Account) -> None:
+    two_margin_calls(account)
+    assert [row[0] for row in tables("desk_margin")["margin calls"]] == ["DESK-2", "DESK-1"]
+
+
+def test_more_margin_calls_than_are_shown_are_told(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("backoffice.dealing.pages.desk.WARNED_ACCOUNTS", 1)
+    two_margin_calls(account)
+    page = dealer().get(reverse("page:desk_margin"))
+    assert "2 accounts are below their margin call. Shown are the 1 that fell the lowest." in page.content.decode()
+    assert [row[0] for row in tables("desk_margin")["margin calls"]] == ["DESK-2"]
+
+
+def test_pages_bear_that_a_rate_is_missing(account: Account) -> None:
+    """Euros cannot be reckoned in while nobody quotes them: the other figures are shown all the same."""
+    held = factories.account(number="DESK-2", of_group=account.group, base="EUR")
+    held.balances.update(total=D(50))
+    desk.fill(held, "buy", "2000", "USDJPY")
+    desk.market(held, "148.000", "148.010", "USDJPY")
+    liquidation.review(held.pk)
+    ticklog.connection().hdel(ticklog.QUOTES, "EURUSD")
+    [row] = tables("desk_margin")["margin calls"]
+    assert row[:5] == ["DESK-2", "–", "–", "–", "–"]
+    figures = dealer().get(reverse("page:account_figures", args=[held.pk]))
+    assert (figures.status_code, figures.context["sentences"] != []) == (200, True)
+    version = held.group.conditions_at()
+    compared = dealer().get(reverse("page:conditions_compare", args=[version.pk]))
+    assert compared.status_code == 200
 
 
 def test_a_stop_out_is_recomputed_by_hand_from_its_page(account: Account) -> None:
@@ -207,6 +278,9 @@ def test_closing_is_allowed_in_a_close_only_group(account: Account) -> None:
 
 def test_the_desk_does_not_set_free_what_operations_blocked(account: Account) -> None:
     Account.objects.update(state=AccountState.BLOCKED)
+    address = reverse("page:stop", args=["account", account.pk])
+    asked = dealer().post(address, {"state": "close_only", "reason": "Fraud"}).content.decode()
+    assert "DESK-1 stays as it is, Blocked: only operations ease that." in asked
     stop("account", account.pk, state="close_only")
     assert Account.objects.get().state == AccountState.BLOCKED
 

@@ -100,6 +100,7 @@ def _marks(instrument: Instrument, since: int, after: int, span: int) -> list[di
             "id": each.pk,
             "time": int(each.at.timestamp()) // span * span,
             "side": each.side,
+            "qty": float(each.qty),
             "price": float(each.price),
             "text": f"{number(each.qty)} @ {number(each.price)}",
         }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from decimal import Decimal
 from typing import Any
 
@@ -30,12 +31,14 @@ from trading import exposure as margin_exposure
 from trading import levels, valuation
 from trading.choices import DecisionKind
 from trading.decision_admin import holding_text
+from trading.errors import OrderRejected
 from trading.models import MarginDecision, Position
 from trading.prices import Prices
 
 NEAR_ORDERS = 50
 WARNED_ACCOUNTS = 50
 STOP_OUTS = 20
+SEEN_POSITIONS = 3
 SHOWN_PRICES = 100
 TABS = ("desk_exposure", "desk_orders", "desk_margin", "desk_prices")
 
@@ -104,7 +107,7 @@ def _instruments(request: HttpRequest, lines: list[Line], prices: Prices, curren
 
 def _instrument_row(request: HttpRequest, line: Line, prices: Prices, currency: Currency) -> list[object]:
     instrument = line.instrument
-    positions = list_url(Position, instrument__id__exact=instrument.pk, closed_at__isempty=0)
+    positions = list_url(Position, instrument__id__exact=instrument.pk, closed_at__isempty=1)
     return [
         link_to(instrument),
         format_html('<a class="text-link" href="{}">{}</a>', positions, number(Decimal(line.positions))),
@@ -182,29 +185,40 @@ def _near() -> dict[str, Any]:
     icon="warning",
 )
 def desk_margin(request: HttpRequest) -> HttpResponse:
-    return _live(request, _("Margin calls and stop-outs"), lambda: {"tables": [_margin_calls(request), _stop_outs()]})
+    return _live(request, _("Margin calls and stop-outs"), lambda: _margin(request))
 
 
-def _margin_calls(request: HttpRequest) -> Table:
-    warned = Account.objects.filter(pk__in=margin_exposure.warned_accounts()).select_related("group", "currency")
+def _margin(request: HttpRequest) -> dict[str, Any]:
+    warned = margin_exposure.warned_accounts()
+    sentences = []
+    if len(warned) > WARNED_ACCOUNTS:
+        words = {"count": number(Decimal(len(warned))), "shown": WARNED_ACCOUNTS}
+        text = _("%(count)s accounts are below their margin call. Shown are the %(shown)s that fell the lowest.")
+        sentences.append(text % words)
+    return {"sentences": sentences, "tables": [_margin_calls(request, warned[:WARNED_ACCOUNTS]), _stop_outs()]}
+
+
+def _margin_calls(request: HttpRequest, warned: list[int]) -> Table:
+    """The worst first; accounts whose level is not known at the moment come last."""
     prices = Prices()
-    rows = [_warned_row(request, account, prices) for account in warned.order_by("number")[:WARNED_ACCOUNTS]]
+    accounts = Account.objects.select_related("group", "currency").filter(pk__in=warned).order_by("number")
+    found = [_warned_row(request, account, prices) for account in accounts]
+    rows = [row for _level, row in sorted(found, key=lambda each: (each[0] is None, each[0] or 0))]
     headers = [_("Account"), _("Level"), _("Equity"), _("Margin"), _("Free"), _("Positions"), _("State")]
     return _("margin calls"), {"headers": headers, "rows": rows}, _("No account is below its margin call.")
 
 
-def _warned_row(request: HttpRequest, account: Account, prices: Prices) -> list[object]:
+def _warned_row(request: HttpRequest, account: Account, prices: Prices) -> tuple[Decimal | None, list[object]]:
     positions = valuation.open_positions(account)
-    portfolio = valuation.portfolio(account, positions)
-    kept = margin_exposure.upkeeps(account, account.conditions_at(), positions)
-    figures = margin_exposure.shown(portfolio, kept, account.currency, prices)
-    free = valuation.appraise(portfolio, account.currency, prices).free
-    return [
+    level, shown = None, [NOTHING, NOTHING, NOTHING]
+    with suppress(OrderRejected):  # a rate into the account's currency is not known at the moment
+        figures, free = margin_exposure.now(account, positions, prices)
+        level = figures.level
+        shown = [f"{number(figures.equity)} {account.currency_id}", number(figures.margin), number(free)]
+    return level, [
         link_to(account),
-        _rounded(figures.level, 2, "%"),
-        f"{number(figures.equity)} {account.currency_id}",
-        number(figures.margin),
-        number(free),
+        _rounded(level, 2, "%"),
+        *shown,
         str(len(positions)),
         _stop_link(request, "account", account.pk, account.get_state_display()),
     ]
@@ -212,23 +226,23 @@ def _warned_row(request: HttpRequest, account: Account, prices: Prices) -> list[
 
 def _stop_outs() -> Table:
     kinds = (DecisionKind.CANCEL_ORDERS, DecisionKind.CLOSE, DecisionKind.PROTECTED)
-    latest = MarginDecision.objects.filter(kind__in=kinds).select_related("account", "order__instrument")
+    latest = MarginDecision.objects.filter(kind__in=kinds).select_related("account", "order")
     rows = [
         [
             link_to(decision, f"{decision.at:%Y-%m-%d %H:%M:%S}"),
             link_to(decision.account),
             decision.get_kind_display(),
             _rounded(decision.level, 2, "%"),
-            number(decision.equity),
+            f"{number(decision.equity)} {decision.account.currency_id}",
             number(decision.margin),
             _evidence(decision),
-            link_to(decision.order) if decision.order else NOTHING,
+            *((link_to(order, order.pk), number(order.avg_price)) if (order := decision.order) else (NOTHING, NOTHING)),
         ]
         for decision in latest.order_by("-pk")[:STOP_OUTS]
     ]
     headers = [
         _("At (UTC)"), _("Account"), _("Decision"), _("Level"), _("Equity"), _("Margin"), _("What was seen"),
-        _("Order"),
+        _("Order"), _("Filled at"),
     ]  # fmt: skip
     return _("latest stop-outs"), {"headers": headers, "rows": rows}, _("No position was ever closed for its margin.")
 
@@ -237,7 +251,12 @@ def _evidence(decision: MarginDecision) -> str:
     """The position that was closed as it was seen; the decision's own page shows all of them."""
     inputs = levels.load(decision.inputs)
     seen = [each for each in inputs.holdings if each.position == decision.position_id] or inputs.holdings
-    return "; ".join(holding_text(each, inputs.decimals) for each in seen[:3]) or NOTHING
+    texts = [holding_text(each, inputs.decimals) for each in seen[:SEEN_POSITIONS]]
+    if decision.kind == DecisionKind.CANCEL_ORDERS:
+        texts.insert(0, _("Orders that were cancelled: %(count)s") % {"count": inputs.pending})
+    if (hidden := len(seen) - SEEN_POSITIONS) > 0:
+        texts.append(_("and %(hidden)s more") % {"hidden": hidden})
+    return "; ".join(texts) or NOTHING
 
 
 # --- prices -----------------------------------------------------------------------------------------------------------
@@ -323,4 +342,8 @@ def _moment(at: Any) -> str:
 
 def _rounded(value: Decimal | float | None, places: int, unit: str) -> str:
     """Rounded as Python does it: Django's formatting cuts digits off."""
-    return NOTHING if value is None else f"{number_format(f'{value:.{places}f}', force_grouping=True)} {unit}"
+    return (
+        NOTHING
+        if value is None
+        else f"{number_format(f'{value:.{places}f}', force_grouping=True)}\N{NO-BREAK SPACE}{unit}"
+    )

@@ -16,6 +16,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextareaWidget, UnfoldBooleanSwitchWidget
 
+from accounts.models import Account
 from backoffice.admin import number
 from backoffice.dealing import kill_switch
 from backoffice.dealing.kill_switch import SCOPES, Scope
@@ -123,7 +124,7 @@ def _asked_or_stopped(
     answer = confirmed(
         request,
         title,
-        _consequences(scope, row, dict(scope.states)[given["state"]], cancels=cancels, closes=closes),
+        _consequences(scope, row, given["state"], cancels=cancels, closes=closes),
         button=_("Do it now"),
         back=back,
         is_dangerous=True,
@@ -138,8 +139,13 @@ def _asked_or_stopped(
     return redirect("page:job", job.pk) if job else redirect(back)
 
 
-def _consequences(scope: Scope, row: models.Model, state: Any, *, cancels: bool, closes: bool) -> list[str]:
-    sentences = [_("%(name)s: %(state)s, from the next order on.") % {"name": row, "state": state}]
+def _consequences(scope: Scope, row: models.Model, state: str, *, cancels: bool, closes: bool) -> list[str]:
+    if isinstance(row, Account) and kill_switch.stays(row, state):
+        words = {"name": row, "state": row.get_state_display()}
+        sentences = [_("%(name)s stays as it is, %(state)s: only operations ease that.") % words]
+    else:
+        words = {"name": row, "state": dict(scope.states)[state]}
+        sentences = [_("%(name)s: %(state)s, from the next order on.") % words]
     if cancels:
         count = kill_switch.live_orders(scope, row).count()
         sentences.append(_("Orders that will be cancelled: %(count)s.") % {"count": count})

@@ -19,15 +19,16 @@ from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextareaWidget
 from accounts.choices import AccountState, KycState
 from accounts.dossier_models import ClientNote
 from accounts.models import Account, Client
-from backoffice.admin import link_to, number
+from backoffice.admin import NOTHING, link_to, number
 from backoffice.operations import account_life
 from backoffice.operations.account_life import ChangeRefused
 from backoffice.operations.choices import DocumentKind
 from backoffice.operations.forms import AttachmentField
 from backoffice.operations.models import Attachment, ClientDocument
 from backoffice.operations.pages.cash import user_of
-from backoffice.pages import LIVE_SECONDS, page, render
-from trading import valuation
+from backoffice.pages import live, page, render
+from trading import exposure, valuation
+from trading.errors import OrderRejected
 from trading.prices import Prices
 from trading.valuation import Asset
 
@@ -79,23 +80,24 @@ def account_state(request: HttpRequest, pk: int) -> HttpResponse:
 def account_figures(request: HttpRequest, pk: int) -> HttpResponse:
     """What the account is worth at the prices of the moment; renewed by itself."""
     account = get_object_or_404(Account.objects.select_related("group", "currency"), pk=pk)
-    figures, table = _spot(account) if not account.profile.has_positions else _margin(account)
-    return render(
-        request,
-        "backoffice/report.html",
-        _("Live figures of %(account)s") % {"account": account},
-        {
-            "links": [(_("The account"), reverse("admin:accounts_account_change", args=[pk]))],
-            "figures": figures,
-            "tables": [table],
-            "live_seconds": LIVE_SECONDS,
-        },
-    )
+    links = [(_("The account"), reverse("admin:accounts_account_change", args=[pk]))]
+    title = _("Live figures of %(account)s") % {"account": account}
+    away = _("The prices cannot be read at the moment. The page tries again by itself.")
+    return live(request, title, lambda: _figures(account), away=away, always={"links": links})
+
+
+def _figures(account: Account) -> dict[str, Any]:
+    try:
+        figures, table = _margin(account) if account.profile.has_positions else _spot(account)
+    except OrderRejected as refusal:  # a rate into the account's currency is not known at the moment
+        return {"sentences": [str(refusal)]}
+    return {"figures": figures, "tables": [table]}
 
 
 def _margin(account: Account) -> tuple[list[Any], tuple[str, dict[str, Any], str]]:
     positions = valuation.open_positions(account)
-    value = valuation.appraise(valuation.portfolio(account, positions), account.currency, Prices())
+    prices = Prices()
+    value = valuation.appraise(valuation.portfolio(account, positions), account.currency, prices)
     figures = [
         (_("Balance"), value.balance),
         (_("Unrealized profit or loss"), value.unrealized_pl),
@@ -117,6 +119,9 @@ def _margin(account: Account) -> tuple[list[Any], tuple[str, dict[str, Any], str
     ]
     headers = [_("Position"), _("Side"), _("Quantity"), _("Average price"), _("Margin"), _("Profit or loss")]
     shown = [(name, f"{number(amount)} {account.currency_id}") for name, amount in figures]
+    if positions:
+        level = exposure.now(account, positions, prices)[0].level
+        shown.append((_("Margin level"), NOTHING if level is None else f"{number(round(level, 2))} %"))
     return shown, (_("open positions"), {"headers": headers, "rows": rows}, _("The account holds no position."))
 
 

@@ -38,9 +38,9 @@ class Chart {
       autoSize: true,
       timeScale: { timeVisible: element.dataset.resolution === "1", rightOffset: BARS_BEYOND },
     });
-    const precision = Number(element.dataset.decimals);
+    this.precision = Number(element.dataset.decimals);
     this.series = this.chart.addSeries(LightweightCharts.CandlestickSeries, {
-      priceFormat: { type: "price", precision, minMove: 10 ** -precision },
+      priceFormat: { type: "price", precision: this.precision, minMove: 10 ** -this.precision },
     });
     this.markers = LightweightCharts.createSeriesMarkers(this.series, []);
     this.marked = [];
@@ -136,8 +136,24 @@ class Chart {
     this.lines[side].applyOptions({ price });
   }
 
+  // A bar has one arrow for all that was bought in it, and one for all that was sold: an order filled in many parts
+  // would hide the bars with its arrows.
+  summed() {
+    const groups = Object.values(Object.groupBy(this.marked, ({ time, side }) => `${time} ${side}`));
+    return groups.map((fills) => {
+      if (fills.length === 1) {
+        return fills[0];
+      }
+      const qty = fills.reduce((sum, fill) => sum + fill.qty, 0);
+      const cost = fills.reduce((sum, fill) => sum + fill.qty * fill.price, 0);
+      const price = (cost / qty).toFixed(this.precision);
+      const shown = qty.toLocaleString(document.documentElement.lang, { maximumFractionDigits: 8 });
+      return { ...fills[0], text: `${shown} @ ${price} (${fills.length})` };
+    });
+  }
+
   mark() {
-    const markers = this.marked.map(({ time, side, text }) =>
+    const markers = this.summed().map(({ time, side, text }) =>
       side === "buy"
         ? { time, text, color: colourOf(side), position: "belowBar", shape: "arrowUp" }
         : { time, text, color: colourOf(side), position: "aboveBar", shape: "arrowDown" },
