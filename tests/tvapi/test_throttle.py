@@ -8,7 +8,6 @@ from typing import Any
 import msgspec
 import pytest
 
-from accounts import origins
 from backoffice import asgi
 from backoffice.asgi import Application
 from tvapi import throttle
@@ -17,16 +16,6 @@ from tvapi.throttle import Buckets
 pytestmark = pytest.mark.django_db
 
 PAGE = "https://www.tradingview.com"
-
-
-@pytest.fixture
-def limited(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One request a second for a token, four at once; forty at once for an address. Time stands still."""
-    monkeypatch.setattr(throttle, "monotonic", lambda: 100.0)
-    settings.REQUESTS_A_SECOND = 1.0
-    monkeypatch.setattr(throttle, "_by_token", Buckets(1.0))
-    monkeypatch.setattr(throttle, "_by_address", Buckets(10.0))
-    monkeypatch.setattr(origins, "_patterns", lambda period: ["https://*.tradingview.com"])
 
 
 def scope_of(path: str, *, token: str = "", address: str = "198.51.100.7", query: str = "", origin: str = "") -> Any:
