@@ -1,4 +1,7 @@
-"""A statement on paper, in the language of the moment. Apart from the others: what draws it takes long to load, and few ever need it."""
+"""A statement on paper, in the language of the moment.
+
+Apart from the others: what draws it takes long to load, and few ever need it.
+"""
 
 import io
 from collections.abc import Mapping

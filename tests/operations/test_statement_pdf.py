@@ -60,10 +60,15 @@ def test_each_run_has_a_font_with_its_letters_in_the_order_they_are_drawn_in(
 def test_a_statement_speaks_the_language_asked_for(language: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """With letters that are there to be drawn, and numbers as that language writes them."""
     drawn: list[str] = []
-    monkeypatch.setattr(statement_pdf, "markup", lambda text: drawn.append(text) or markup(text))
+
+    def noted(text: str) -> str:
+        drawn.append(text)
+        return markup(text)
+
+    monkeypatch.setattr(statement_pdf, "markup", noted)
     account = factories.account(number="STM-1", deposits={"USD": Decimal("1234567.5")})
     today = timezone.now().date()
-    asked = {"first": today, "last": today, "language": language, "format": "pdf"}
+    asked = {"first": str(today), "last": str(today), "language": language, "format": "pdf"}
     address = reverse("page:account_statement", args=[account.pk])
     assert browser(Role.OPERATIONS).get(address, asked).content.startswith(b"%PDF")
     with translation.override(language):

@@ -13,8 +13,8 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.urls import reverse
 from django.utils import timezone, translation
-from django.utils.translation import gettext as _
 from django.utils.translation import get_language_info, gettext_lazy
+from django.utils.translation import gettext as _
 from unfold.widgets import UnfoldAdminDateWidget, UnfoldAdminSelectWidget
 
 from accounts.models import Account
