@@ -34,6 +34,7 @@ TRADERS_SOURCES = (
     "trading/previews.py",
     "trading/states.py",
     "marketdata/bars.py",
+    "backoffice/operations/statement_pdf.py",
 )
 TRADERS_CHOICES = (TransferKind,)  # whose file has more that only staff sees
 STAFF_ONLY = ("apps.py",)  # titles of the admin's sections

@@ -418,7 +418,7 @@ LOGGING = {
     # oauthlib tells tokens when it is asked to be talkative: it never is.
     "loggers": {
         name: {"level": "WARNING"}
-        for name in ("celery.beat", "celery.worker.strategy", "celery.app.trace", "oauthlib", "requests_oauthlib")
+        for name in ("celery.beat", "celery.worker.strategy", "celery.app.trace", "oauthlib")
     },
     "root": {"handlers": ["console"], "level": env.str("LOG_LEVEL", default="INFO")},
 }

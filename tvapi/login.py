@@ -13,6 +13,8 @@ from accounts.models import User
 from tvapi.exceptions import Refused
 
 LONGEST_LOGIN = User._meta.get_field("username").max_length or 0
+WRONG_LOGIN = _("Wrong login or password.")
+WRONG_CODE = _("This code is not right or was used before. Wait for the next one, and enter it once.")
 
 
 def check_password(request: HttpRequest, login: str, password: str) -> User:
@@ -26,7 +28,7 @@ def check_password(request: HttpRequest, login: str, password: str) -> User:
         request.axes_locked_out = False  # type: ignore[attr-defined]  # its middleware would answer in our place
         raise Refused(_("There were too many wrong passwords for this login. Please try again in a few minutes."))
     if not isinstance(user, User) or not networks.may_serve_data(request, user):
-        raise Refused(_("Wrong login or password."))
+        raise Refused(WRONG_LOGIN)
     return user
 
 
@@ -37,7 +39,7 @@ def has_second_factor(user: User) -> bool:
 def check_code(user: User, code: str) -> None:
     """Accept a code of the user's app, or one of his recovery codes, once. Raises Refused; wrong ones cost time."""
     if match_token(user, code.replace(" ", "")) is None:
-        raise Refused(_("This code is not right or was used before. Wait for the next one, and enter it once."))
+        raise Refused(WRONG_CODE)
 
 
 def remember(request: HttpRequest, user: User) -> None:

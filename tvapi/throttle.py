@@ -8,10 +8,11 @@ ask for more than can be answered. By `DATA_SERVER_NETWORKS` they are known; whe
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from time import monotonic
 from typing import Any
 
+from django import db
 from django.conf import settings
 from django.utils import translation
 from django.utils.translation import gettext as _
@@ -58,7 +59,7 @@ async def handle(scope: Scope, receive: Receive, send: Send) -> bool:
     may_ask = _by_address.take(networks.address_of_scope(scope), now)
     if may_ask and (not token or _by_token.take(tokens.digest(token.decode("latin-1")), now)):
         return False
-    await _refuse(scope, headers.get(b"origin", b"").decode("latin-1"), send)
+    await _refuse(scope, headers, send)
     return True
 
 
@@ -69,12 +70,28 @@ def is_of_data_server(scope: Scope) -> bool:
     return scope["path"] in DATA_PATHS
 
 
-async def _refuse(scope: Scope, origin: str, send: Send) -> None:
+async def _refuse(scope: Scope, given: Mapping[bytes, bytes], send: Send) -> None:
+    """With a preflight the browser is let on to the request itself, whose refusal the page can read (CORS-4)."""
     with translation.override(locales.language_in(scope.get("query_string", b"").decode("latin-1"))):
         body = renderers.encode(exceptions.failure(_("There were too many requests. Please wait a moment.")))
-    sent = {"content-type": "application/json", "cache-control": "no-store", "retry-after": "1", "vary": "origin"}
-    if await asyncio.to_thread(origins.is_allowed, origin):
-        sent["access-control-allow-origin"] = origin  # on every answer (CORS-4)
+    status, sent = 429, {"content-type": "application/json", "cache-control": "no-store", "retry-after": "1"}
+    origin = given.get(b"origin", b"").decode("latin-1")
+    is_allowed = await asyncio.to_thread(_is_allowed, origin)
+    if is_allowed and scope["method"] == "OPTIONS" and b"access-control-request-method" in given:
+        status, body = 200, b""
+        sent = {
+            "access-control-allow-methods": ", ".join(settings.CORS_ALLOW_METHODS),
+            "access-control-allow-headers": ", ".join(settings.CORS_ALLOW_HEADERS),
+            "access-control-max-age": str(settings.CORS_PREFLIGHT_MAX_AGE),
+        }
+    sent["vary"] = "origin"
+    if is_allowed:
+        sent["access-control-allow-origin"] = origin
     headers = [(name.encode(), value.encode("latin-1")) for name, value in sent.items()]
-    await send({"type": "http.response.start", "status": 429, "headers": headers})
+    await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+def _is_allowed(origin: str) -> bool:
+    db.close_old_connections()  # one that Postgres has closed meanwhile; a request of Django's begins so too
+    return origins.is_allowed(origin)

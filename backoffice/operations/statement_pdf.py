@@ -1,11 +1,17 @@
-"""A statement on paper. Apart from the others: what draws it takes long to load, and few ever need it."""
+"""A statement on paper, in the language of the moment.
+
+Apart from the others: what draws it takes long to load, and few ever need it.
+"""
 
 import io
 from collections.abc import Mapping
 from datetime import UTC
+from decimal import Decimal
 from typing import Any
 from xml.sax.saxutils import escape
 
+from babel.numbers import format_decimal
+from django.utils.translation import get_language, to_locale
 from django.utils.translation import gettext as _
 from reportlab.lib import colors
 from reportlab.lib.enums import TA_RIGHT
@@ -61,18 +67,18 @@ def _styles() -> dict[str, ParagraphStyle]:
 
 def _pdf_table(section: Section, styles: Mapping[str, ParagraphStyle]) -> Table:
     rows = [[_("At (UTC)"), _("Kind"), _("Reference"), _("Amount"), _("Balance")]]
-    rows.append(["", _("Opening balance"), "", "", f"{section.opening:,}"])
+    rows.append(["", _("Opening balance"), "", "", _number(section.opening)])
     rows += [
         [
             f"{line.at.astimezone(UTC):%Y-%m-%d %H:%M}",
             line.kind,
             line.reference[:36],
-            f"{line.amount:,}",
-            f"{line.balance:,}",
+            _number(line.amount),
+            _number(line.balance),
         ]
         for line in section.lines
     ]
-    rows.append(["", _("Closing balance"), "", "", f"{section.closing:,}"])
+    rows.append(["", _("Closing balance"), "", "", _number(section.closing)])
     columns = [styles[name] for name in ("Cell", "Cell", "Cell", "Amount", "Amount")]
     cells = [[_cell(*each) for each in zip(row, columns, strict=True)] for row in rows]
     table = Table(cells, repeatRows=1, colWidths=[30 * mm, 42 * mm, 50 * mm, 26 * mm, 26 * mm])
@@ -88,6 +94,11 @@ def _pdf_table(section: Section, styles: Mapping[str, ParagraphStyle]) -> Table:
         )
     )
     return table
+
+
+def _number(value: Decimal) -> str:
+    """In all its digits, with the signs of the language of the moment."""
+    return format_decimal(value, format="#,##0.############", locale=to_locale(get_language() or "en"))
 
 
 def _cell(text: str, style: ParagraphStyle) -> object:

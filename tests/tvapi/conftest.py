@@ -1,5 +1,6 @@
 import logging
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -7,6 +8,8 @@ from accounts import origins
 from accounts.models import User
 from tests import factories
 from tests.tvapi.contract import TradingView, client_of
+from tvapi import throttle
+from tvapi.throttle import Buckets
 
 
 @pytest.fixture(autouse=True)
@@ -45,3 +48,13 @@ def faults() -> Iterator[list[logging.LogRecord]]:
 @pytest.fixture(autouse=True)
 def pairs_read_anew() -> None:
     origins.forget()
+
+
+@pytest.fixture
+def limited(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One request a second for a token, four at once; forty at once for an address. Time stands still."""
+    monkeypatch.setattr(throttle, "monotonic", lambda: 100.0)
+    settings.REQUESTS_A_SECOND = 1.0
+    monkeypatch.setattr(throttle, "_by_token", Buckets(1.0))
+    monkeypatch.setattr(throttle, "_by_address", Buckets(10.0))
+    monkeypatch.setattr(origins, "_patterns", lambda period: ["https://*.tradingview.com"])

@@ -1,32 +1,27 @@
 """Who asks too much waits; data servers do not wait for him (ENV-5)."""
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import msgspec
 import pytest
+from django.db import DatabaseError, connection, connections
 
 from accounts import origins
+from accounts.choices import EnvironmentPair
 from backoffice import asgi
 from backoffice.asgi import Application
+from tests import factories
 from tvapi import throttle
 from tvapi.throttle import Buckets
 
 pytestmark = pytest.mark.django_db
 
 PAGE = "https://www.tradingview.com"
-
-
-@pytest.fixture
-def limited(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One request a second for a token, four at once; forty at once for an address. Time stands still."""
-    monkeypatch.setattr(throttle, "monotonic", lambda: 100.0)
-    settings.REQUESTS_A_SECOND = 1.0
-    monkeypatch.setattr(throttle, "_by_token", Buckets(1.0))
-    monkeypatch.setattr(throttle, "_by_address", Buckets(10.0))
-    monkeypatch.setattr(origins, "_patterns", lambda period: ["https://*.tradingview.com"])
 
 
 def scope_of(path: str, *, token: str = "", address: str = "198.51.100.7", query: str = "", origin: str = "") -> Any:
@@ -85,6 +80,23 @@ def test_a_token_that_asks_too_much_is_told_so_in_its_language_on_a_page_that_ma
 
 
 @pytest.mark.usefixtures("limited")
+def test_a_preflight_is_let_through_so_that_the_page_can_read_why_its_request_is_not() -> None:
+    passed(scope_of("/tv/accounts", token=f"t{number}") for number in range(40))
+    asking = scope_of("/tv/accounts", origin=PAGE)
+    asking["method"] = "OPTIONS"
+    assert asked(asking)[0]["status"] == 429  # one that asks for nothing is a request like others
+    asking["headers"].append((b"access-control-request-method", b"PUT"))
+    headers = dict(asked(asking)[0]["headers"])
+    assert asked(asking)[0]["status"] == 200
+    assert headers[b"access-control-allow-origin"] == PAGE.encode()
+    assert headers[b"access-control-allow-methods"] == b"GET, POST, PUT, DELETE, OPTIONS"
+    assert headers[b"access-control-allow-headers"] == b"authorization, content-type"
+    assert headers[b"access-control-max-age"] == b"86400"
+    asking["headers"][0] = (b"origin", b"https://tradingview.com.example")
+    assert asked(asking)[0]["status"] == 429
+
+
+@pytest.mark.usefixtures("limited")
 def test_new_tokens_buy_nothing_for_an_address() -> None:
     assert passed(scope_of("/tv/accounts", token=f"t{number}") for number in range(60)) == 40
     assert passed([scope_of("/tv/accounts", token="t", address="198.51.100.8")]) == 1
@@ -96,6 +108,42 @@ def test_pages_of_strangers_may_not_read_the_refusal() -> None:
     assert passed(scopes[:4]) == 4
     start, _body = asked(scopes[4])
     assert b"access-control-allow-origin" not in dict(start["headers"])
+
+
+@pytest.mark.django_db(transaction=True)
+def test_pages_of_the_pairs_may_read_it_again_once_postgres_is_back(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The thread that looks the pairs up keeps its connection, and another is made when that was closed."""
+    factories.oauth_client(EnvironmentPair.STAGING_STAGING, origins=["https://*.xstaging.tv"])
+    settings.REQUESTS_A_SECOND = 1.0
+    monkeypatch.setattr(throttle, "_by_address", Buckets(0.0))
+
+    async def ask(page: str) -> bool:
+        sent: list[Any] = []
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        origins.forget()
+        await throttle.handle(scope_of("/tv/accounts", origin=page), nothing, send)
+        return b"access-control-allow-origin" in dict(sent[0]["headers"])
+
+    def lose_connection() -> None:
+        with connection.cursor() as cursor, contextlib.suppress(DatabaseError):
+            cursor.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+
+    async def run() -> list[bool]:
+        loop = asyncio.get_running_loop()
+        loop.set_default_executor(ThreadPoolExecutor(1))
+        answers = [await ask("https://www.xstaging.tv")]
+        await asyncio.to_thread(lose_connection)
+        await ask(PAGE)  # in whose place the settings' may stand for once
+        answers += [await ask("https://www.xstaging.tv"), await ask(PAGE)]
+        await asyncio.to_thread(connections.close_all)
+        return answers
+
+    assert asyncio.run(run()) == [True, True, False]
 
 
 @pytest.mark.usefixtures("limited")

@@ -41,6 +41,10 @@ TOKEN_FIELDS = frozenset(
 
 PAGE_SECONDS = 120  # AUTH-13: then TradingView closes the page
 COOKIE = "tv_login"
+# What nobody's login, password or code can be is wrong like any other: Django's sentences are not in all languages.
+_IMPOSSIBLE = ("max_length", "null_characters_not_allowed")
+_WRONG_LOGIN = dict.fromkeys(_IMPOSSIBLE, login.WRONG_LOGIN)
+_WRONG_CODE = dict.fromkeys(_IMPOSSIBLE, login.WRONG_CODE)
 _TICKET_SALT = "tvapi.second-factor"
 
 
@@ -48,11 +52,13 @@ class PasswordForm(forms.Form):
     login = forms.CharField(
         label=_("Login"),
         max_length=login.LONGEST_LOGIN,
+        error_messages=_WRONG_LOGIN,
         widget=forms.TextInput({"autocomplete": "username", "autocapitalize": "none", "autofocus": True}),
     )
     password = forms.CharField(
         label=_("Password"),
         max_length=1000,
+        error_messages=_WRONG_LOGIN,
         strip=False,
         widget=forms.PasswordInput({"autocomplete": "current-password"}),
     )
@@ -63,6 +69,7 @@ class CodeForm(forms.Form):
     code = forms.CharField(
         label=_("Code from your authenticator app, or a recovery code"),
         max_length=20,
+        error_messages=_WRONG_CODE,
         widget=forms.TextInput({"autocomplete": "one-time-code", "autocapitalize": "none", "autofocus": True}),
     )
 

@@ -6,15 +6,16 @@ from datetime import date, timedelta
 from typing import Any
 
 from django import forms
+from django.conf import settings
 from django.contrib import messages
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.urls import reverse
-from django.utils import timezone
+from django.utils import timezone, translation
+from django.utils.translation import get_language_info, gettext_lazy
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
-from unfold.widgets import UnfoldAdminDateWidget
+from unfold.widgets import UnfoldAdminDateWidget, UnfoldAdminSelectWidget
 
 from accounts.models import Account
 from backoffice.admin import list_url, number
@@ -28,6 +29,12 @@ LONGEST_STATEMENT = timedelta(days=366)
 class PeriodForm(forms.Form):
     first = forms.DateField(label=gettext_lazy("From"), widget=UnfoldAdminDateWidget)
     last = forms.DateField(label=gettext_lazy("Until"), widget=UnfoldAdminDateWidget)
+    language = forms.ChoiceField(
+        label=gettext_lazy("Language of the PDF"),
+        choices=[(code, get_language_info(code)["name_local"]) for code, _name in settings.LANGUAGES],
+        widget=UnfoldAdminSelectWidget,
+        required=False,
+    )
 
     def clean(self) -> dict[str, Any]:
         given = super().clean() or {}
@@ -46,20 +53,20 @@ class PeriodForm(forms.Form):
     may_lag=True,
 )
 def account_statement(request: HttpRequest, pk: int) -> HttpResponse:
-    """The account's money over some days, as a page, or with `format` as CSV or PDF."""
+    """The account's money over some days, as a page, or with `format` as CSV or PDF, that in the client's language."""
     account = get_object_or_404(Account.objects.select_related("client", "currency"), pk=pk)
     form = PeriodForm(request.GET if "first" in request.GET else _this_month())
     if not form.is_valid():
         return render(request, "backoffice/report.html", _("Statement"), {"form": form})
-    of = statements.statement(account, form.cleaned_data["first"], form.cleaned_data["last"])
-    match request.GET.get("format"):
-        case "csv":
-            return _file(statements.as_csv(of).encode(), "text/csv; charset=utf-8", f"{account.number}.csv")
-        case "pdf":
-            from backoffice.operations.statement_pdf import as_pdf  # when wanted: it takes long to load
-
-            return _file(as_pdf(of), "application/pdf", f"{account.number}.pdf")
-    address = f"{reverse('page:account_statement', args=[pk])}?first={of.first}&last={of.last}&format="
+    first, last = form.cleaned_data["first"], form.cleaned_data["last"]
+    language = form.cleaned_data["language"] or translation.get_language()
+    wanted = request.GET.get("format")
+    if wanted == "pdf":
+        return _pdf(account, first, last, language)
+    of = statements.statement(account, first, last)
+    if wanted == "csv":
+        return _file(statements.as_csv(of).encode(), "text/csv; charset=utf-8", f"{account.number}.csv")
+    address = f"{reverse('page:account_statement', args=[pk])}?first={first}&last={last}&language={language}&format="
     return render(
         request,
         "backoffice/report.html",
@@ -77,9 +84,17 @@ def account_statement(request: HttpRequest, pk: int) -> HttpResponse:
     )
 
 
-def _this_month() -> dict[str, date]:
+def _this_month() -> dict[str, Any]:
     today = timezone.now().date()
-    return {"first": today.replace(day=1), "last": today}
+    return {"first": today.replace(day=1), "last": today, "language": translation.get_language()}
+
+
+def _pdf(account: Account, first: date, last: date, language: str | None) -> HttpResponse:
+    from backoffice.operations.statement_pdf import as_pdf  # when wanted: it takes long to load
+
+    with translation.override(language):
+        content = as_pdf(statements.statement(account, first, last))
+    return _file(content, "application/pdf", f"{account.number}.pdf")
 
 
 def _file(content: bytes, content_type: str, name: str) -> HttpResponse:
