@@ -38,16 +38,18 @@ def ticket(
     now: datetime,
     *,
     closing: bool = False,
+    whole: bool = False,
     before: Order | None = None,
 ) -> Quote | None:
     """Raise OrderRejected unless the instrument takes such an order now; return the quote it was decided on.
 
     A market order needs an open market and a fresh price; limit and stop orders may rest through the night, so for them
-    the quote may be missing. `before` is the order as it is, when it is being modified.
+    the quote may be missing. `closing`: it closes a position, and with `whole` all that is left to be closed of it.
+    `before` is the order as it is, when it is being modified.
     """
     if instrument.state == InstrumentState.HALTED:
         raise OrderRejected(Reason.INSTRUMENT_HALTED, symbol=instrument.symbol)
-    _quantity(instrument, ticket.qty, closing=closing)
+    _quantity(instrument, ticket.qty, closing=closing, whole=whole)
     _order_prices(instrument, ticket)
     if ticket.duration.is_immediate and ticket.type not in IMMEDIATE_TYPES:
         raise OrderRejected(Reason.DURATION_OF_TYPE, type=ticket.type.label, duration=ticket.duration.label)
@@ -100,9 +102,9 @@ def is_if_touched(ticket: Ticket, quote: Quote | None) -> bool:
     return ticket.stop_price < quote.ask if ticket.side is Side.BUY else ticket.stop_price > quote.bid
 
 
-def _quantity(instrument: Instrument, qty: Decimal, *, closing: bool) -> None:
+def _quantity(instrument: Instrument, qty: Decimal, *, closing: bool, whole: bool) -> None:
     symbol = instrument.symbol
-    if qty % instrument.qty_step:
+    if qty % instrument.qty_step and not whole:  # the step may have grown since the position was opened
         raise OrderRejected(Reason.QTY_STEP, symbol=symbol, qty_step=instrument.qty_step)
     if qty < instrument.min_qty and not closing:  # what is left of a position may be less
         raise OrderRejected(Reason.QTY_TOO_SMALL, symbol=symbol, min_qty=instrument.min_qty)

@@ -92,13 +92,18 @@ def check(
     return seen
 
 
-def place_closing(position: Position, qty: Decimal, *, account: Account, request_id: str, by: User | None) -> Order:
-    """A market order that closes part or all of a position; account and position are locked (see `positions.close`)."""
+def place_closing(
+    position: Position, qty: Decimal, *, account: Account, request_id: str, by: User | None, whole: bool
+) -> Order:
+    """A market order that closes part of a position, or with `whole` what is left of it, of whatever quantity.
+
+    Account and position are locked (see `positions.close`).
+    """
     ticket = Ticket(position.instrument.symbol, Side(position.side).opposite, OrderType.MARKET, qty)
     now = timezone.now()
     conditions = account.conditions_at(now)
     prices = Prices([ticket.symbol])
-    seen = checks.ticket(position.instrument, ticket, prices, conditions, now, closing=True)
+    seen = checks.ticket(position.instrument, ticket, prices, conditions, now, closing=True, whole=whole)
     nothing_held = Tradable(position.instrument, Decimal(0))
     booking = Booking(account, conditions, prices, now)
     return _accept(booking, nothing_held, ticket, request_id, by, seen, closes=position)

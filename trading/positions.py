@@ -50,7 +50,8 @@ def close(
     qty = left if amount is None else amount
     if qty > left:
         raise OrderRejected(Reason.QTY_ABOVE_POSITION, qty=left)
-    return orders.place_closing(position, qty, account=account, request_id=request_id, by=by)
+    whole = as_desk or qty == left
+    return orders.place_closing(position, qty, account=account, request_id=request_id, by=by, whole=whole)
 
 
 def protect(account_id: int, position_id: int, wanted: Brackets, *, by: User | None = None) -> None:
