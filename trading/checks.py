@@ -85,7 +85,10 @@ def _opens(account: Account, instrument: Instrument, ticket: Ticket, before: Ord
     if not account.profile.has_positions:
         return ticket.side is Side.BUY
     leaves = ticket.qty - (before.filled_qty if before else 0)
-    return bool(margin.opening_qty(account, instrument, ticket.side, leaves, besides=before))
+    others = account.orders.live().filter(instrument=instrument, side=ticket.side)
+    if before:
+        others = others.exclude(pk=before.pk)
+    return bool(margin.opening_qty(account, instrument, ticket.side, leaves, others))
 
 
 def room_for(more: int, account: Account, conditions: TradingConditions) -> None:
