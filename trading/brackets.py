@@ -14,7 +14,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from trading import endings, relatives, reserves, venue
+from trading import checks, endings, relatives, reserves, venue
 from trading.choices import BracketRole, EventKind, ParentType, Side
 from trading.errors import OrderRejected, Reason
 from trading.executions import Booking
@@ -76,6 +76,7 @@ def modify(booking: Booking, bracket: Order, ticket: Ticket, *, by: User | None)
 
     A trailing stop that is given another price, and no distance, trails no longer.
     """
+    checks.may_trade(booking.account)
     asked = ticket.brackets
     if asked.take_profit is not None or asked.stop_loss is not None:
         raise OrderRejected(Reason.BRACKETS_OF_BRACKET)

@@ -66,9 +66,8 @@ def ticket(
 
 def account(account: Account, instrument: Instrument, ticket: Ticket, *, before: Order | None = None) -> None:
     """Refuse what the state of account, group or instrument does not allow. `before` as for `ticket`."""
+    may_trade(account)
     state = account.trading_state
-    if state not in (AccountState.ACTIVE, AccountState.CLOSE_ONLY):
-        raise OrderRejected(Reason.ACCOUNT_NO_TRADING)
     close_only = instrument.state == InstrumentState.CLOSE_ONLY
     if state is AccountState.ACTIVE and not close_only:
         return
@@ -77,6 +76,12 @@ def account(account: Account, instrument: Instrument, ticket: Ticket, *, before:
     if state is AccountState.CLOSE_ONLY:
         raise OrderRejected(Reason.ACCOUNT_CLOSE_ONLY)
     raise OrderRejected(Reason.INSTRUMENT_CLOSE_ONLY, symbol=instrument.symbol)
+
+
+def may_trade(account: Account) -> None:
+    """Refuse whatever a client asks of an account that may not trade at all."""
+    if account.trading_state not in (AccountState.ACTIVE, AccountState.CLOSE_ONLY):
+        raise OrderRejected(Reason.ACCOUNT_NO_TRADING)
 
 
 def _opens(account: Account, instrument: Instrument, ticket: Ticket, before: Order | None) -> bool:

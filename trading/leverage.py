@@ -12,7 +12,7 @@ from django.utils import timezone
 from accounts.choices import Profile
 from accounts.models import Account
 from marketdata.models import Instrument
-from trading import margin, margin_terms, tradables, valuation
+from trading import checks, margin, margin_terms, tradables, valuation
 from trading.choices import OrderType, Side
 from trading.errors import OrderRejected, Reason
 from trading.margin_terms import MarginTerms
@@ -69,7 +69,8 @@ def choice(account: Account, symbol: str) -> Choice:
 
 
 def preview(account: Account, symbol: str, leverage: Decimal) -> Effect:
-    """What setting this leverage would do; nothing is changed (LEV-2). Raises OrderRejected(LEVERAGE_RANGE)."""
+    """What setting this leverage would do; nothing is changed (LEV-2). Raises OrderRejected as `choose` does."""
+    checks.may_trade(account)
     offered = choice(account, symbol)
     return _effect(account, offered.instrument, _in_range(offered, leverage), Prices([symbol]))
 
@@ -78,9 +79,10 @@ def preview(account: Account, symbol: str, leverage: Decimal) -> Effect:
 def choose(account_id: int, symbol: str, leverage: Decimal, *, by: User | None = None) -> int:
     """Set the leverage, rounded down to a whole step, and margin the open position and live orders by it (LEV-3).
 
-    Returns what is set. Raises OrderRejected (LEVERAGE_RANGE, MARGIN, NO_PRICE) and changes nothing.
+    Returns what is set. Raises OrderRejected (LEVERAGE_RANGE, MARGIN, NO_PRICE, ACCOUNT_NO_TRADING) and changes nothing.
     """
     account = Account.objects.changing(account_id)
+    checks.may_trade(account)
     offered = choice(account, symbol)
     instrument, chosen = offered.instrument, _in_range(offered, leverage)
     effect = _effect(account, instrument, chosen, Prices([symbol]))

@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 
-from accounts.choices import CommissionKind, Profile
+from accounts.choices import AccountState, CommissionKind, Profile
 from accounts.models import Account
 from marketdata.choices import Shortability
 from marketdata.models import Instrument
@@ -164,6 +164,17 @@ def test_leverage_leaves_orders_in_their_bands(perp: Account) -> None:
     assert before == [D(650), D(750)]  # 10 % of 2,000 and 15 % of 3,000; 15 % of 5,000
     leverage.choose(perp.pk, "BTCUSDT.P", D(10))
     assert list(perp.orders.live().order_by("pk").values_list("held", flat=True)) == before
+
+
+@pytest.mark.parametrize("state", [AccountState.NO_TRADING, AccountState.BLOCKED])
+def test_an_account_that_may_not_trade_has_its_leverage_stay(perp: Account, state: AccountState) -> None:
+    perp.state = state
+    perp.save(update_fields=["state"])
+    for ask in (lambda: leverage.choose(perp.pk, "BTCUSDT.P", D(25)), lambda: leverage.preview(perp, "BTCUSDT.P", D(25))):
+        with pytest.raises(OrderRejected) as refusal:
+            ask()
+        assert refusal.value.reason is Reason.ACCOUNT_NO_TRADING
+    assert holds(perp) == (D(3000), D(500))
 
 
 @pytest.mark.parametrize("asked", ["0.5", "50.5", "51", "1000000"])
