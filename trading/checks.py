@@ -12,7 +12,7 @@ from marketdata.choices import InstrumentState
 from marketdata.models import Instrument
 from marketdata.quotes import Quote
 from marketdata.sessions import NeverOpens
-from trading import margin
+from trading import margin, venue
 from trading.choices import OrderType, Side
 from trading.errors import OrderRejected, Reason
 from trading.prices import Prices
@@ -59,7 +59,7 @@ def ticket(
     quote = prices.quote(instrument.symbol)
     if quote:
         if ticket.stop_price is not None and (before is None or before.stop_price != ticket.stop_price):
-            _stop_side(ticket, quote, conditions)
+            _stop_side(ticket, quote, conditions, before)
         _price_band(ticket, quote, conditions, before)
     return quote
 
@@ -145,10 +145,11 @@ def _market_open(instrument: Instrument, now: datetime) -> None:
     raise OrderRejected(Reason.MARKET_CLOSED, symbol=instrument.symbol, opens=opens)
 
 
-def _stop_side(ticket: Ticket, quote: Quote, conditions: TradingConditions) -> None:
-    """A stop order lies beyond the market, unless the group takes them on both sides (ORD-23)."""
+def _stop_side(ticket: Ticket, quote: Quote, conditions: TradingConditions, before: Order | None) -> None:
+    """A stop order lies beyond the market, unless the group takes them on both sides (ORD-23), and we have it."""
     is_limit = ticket.type is OrderType.STOP_LIMIT
-    if conditions.stop_limits_both_ways if is_limit else conditions.stops_both_ways:
+    both_ways = conditions.stop_limits_both_ways if is_limit else conditions.stops_both_ways
+    if both_ways and (before is None or before.venue == venue.INTERNAL):
         return
     assert ticket.stop_price is not None
     if ticket.side is Side.BUY and ticket.stop_price <= quote.ask:

@@ -175,6 +175,7 @@ def check_change(
         raise OrderRejected(Reason.QTY_BELOW_FILLED, filled_qty=order.filled_qty)
     if order.triggered_at and ticket.stop_price != order.stop_price:
         raise OrderRejected(Reason.ALREADY_TRIGGERED)
+    venues.of(order).check_replace(order, ticket)
     closing = order.closes_id is not None
     return checks.ticket(order.instrument, ticket, prices, conditions, now, closing=closing, before=order)
 
