@@ -138,9 +138,7 @@ def _book(kind: ChargeKind, moment: datetime, due: Due, prices: Prices) -> bool:
     return True
 
 
-def _open_at(
-    moment: datetime, kind: ChargeKind, profiles: Collection[Profile]
-) -> Iterator[tuple[Position, Decimal]]:
+def _open_at(moment: datetime, kind: ChargeKind, profiles: Collection[Profile]) -> Iterator[tuple[Position, Decimal]]:
     """Positions that were open at the moment and have no charge of it, each with its signed quantity of then."""
     held = Sum("fills__qty", filter=Q(fills__execution__at__lt=moment), default=Decimal(0))
     found = (

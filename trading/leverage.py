@@ -79,7 +79,8 @@ def preview(account: Account, symbol: str, leverage: Decimal) -> Effect:
 def choose(account_id: int, symbol: str, leverage: Decimal, *, by: User | None = None) -> int:
     """Set the leverage, rounded down to a whole step, and margin the open position and live orders by it (LEV-3).
 
-    Returns what is set. Raises OrderRejected (LEVERAGE_RANGE, MARGIN, NO_PRICE, ACCOUNT_NO_TRADING) and changes nothing.
+    Returns what is set. Raises OrderRejected (LEVERAGE_RANGE, MARGIN, NO_PRICE, ACCOUNT_NO_TRADING) and changes
+    nothing.
     """
     account = Account.objects.changing(account_id)
     checks.may_trade(account)

@@ -129,9 +129,7 @@ def check_shortable(instrument: Instrument, side: Side) -> None:
         raise OrderRejected(Reason.NOT_SHORTABLE, symbol=instrument.symbol)
 
 
-def opening_qty(
-    account: Account, instrument: Instrument, side: Side, qty: Decimal, others: QuerySet[Order]
-) -> Decimal:
+def opening_qty(account: Account, instrument: Instrument, side: Side, qty: Decimal, others: QuerySet[Order]) -> Decimal:
     """The part of a quantity that would open or enlarge a position, so needs margin.
 
     Of a net position the opposite side only reduces it, as far as these others of that side do not reduce it already.

@@ -208,8 +208,14 @@ def _modify(booking: Booking, order: Order, ticket: Ticket, by: User | None) -> 
 
 
 def _change_duration(order: Order, ticket: Ticket, now: datetime) -> None:
-    if (ticket.duration, ticket.good_till) != (order.duration, order.expires_at):
-        order.duration, order.expires_at = ticket.duration, expiry.due(order.instrument, ticket, now)
+    order.duration, order.expires_at = ticket.duration, due(order, ticket, now)
+
+
+def due(order: Order, ticket: Ticket, now: datetime) -> datetime | None:
+    """Until when the order is good as the ticket says; raises OrderRejected for a new date that cannot be."""
+    if (ticket.duration, ticket.good_till) == (order.duration, order.expires_at):
+        return order.expires_at
+    return expiry.due(order.instrument, ticket, now)
 
 
 def cancel(account_id: int, order_id: int, *, by: User | None = None) -> Order:
@@ -382,13 +388,18 @@ def need(tradable: Tradable, ticket: Ticket, seen: Quote | None, order: Order | 
 
 def _change_hold(booking: Booking, order: Order, ticket: Ticket, seen: Quote | None) -> None:
     """Hold for what is left of the changed order, instead of what it held before."""
-    account, conditions = booking.account, booking.conditions
-    leaves = ticket.qty - order.filled_qty
-    held = margin.Hold(Decimal(0), order.held_currency_id)
-    if leaves and not order.closes_id:
-        rate = tradables.margin_rate(account, order.instrument, conditions) if account.profile.has_positions else None
-        needed = need(Tradable(order.instrument, rate), replace(ticket, qty=leaves), seen, order)
-        held = margin.hold(account, conditions, needed, booking.prices)
+    account, held = booking.account, hold(booking, order, ticket, seen)
     if not account.profile.has_positions:
         ledger.reserve(account, order.held_currency_id, held.amount - order.held)
     order.held = held.amount
+
+
+def hold(booking: Booking, order: Order, ticket: Ticket, seen: Quote | None) -> margin.Hold:
+    """What is to be held for what is left of an order, as the ticket changes it. Raises OrderRejected."""
+    account, conditions = booking.account, booking.conditions
+    leaves = ticket.qty - order.filled_qty
+    if not leaves or order.closes_id:
+        return margin.Hold(Decimal(0), order.held_currency_id)
+    rate = tradables.margin_rate(account, order.instrument, conditions) if account.profile.has_positions else None
+    needed = need(Tradable(order.instrument, rate), replace(ticket, qty=leaves), seen, order)
+    return margin.hold(account, conditions, needed, booking.prices)
