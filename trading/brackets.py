@@ -177,8 +177,8 @@ def move(booking: Booking, bracket: Order, leg: Leg, base: Decimal, *, by: User 
 
 
 def _check_move(bracket: Order, leg: Leg, base: Decimal) -> None:
-    if not _differs(bracket, leg):
-        return
+    if not _differs(bracket, leg) and bracket.status != OrderStatus.INACTIVE:
+        return  # at work, the market may have passed it since; waiting, its order's price may be what changes
     if bracket.triggered_at:
         raise OrderRejected(Reason.ALREADY_TRIGGERED)
     check_side(leg, Side(bracket.side).opposite, base)

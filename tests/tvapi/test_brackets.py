@@ -387,3 +387,10 @@ def test_brackets_of_a_closing_order_are_refused_by_its_preview(tv, account):
     estimate, refusal = previewed_and_changed(tv, of, stopLoss="1.2")
     sentence = "An order that closes a position takes no stop loss or take profit."
     assert (estimate["errors"], refusal) == ([sentence], sentence)
+
+
+def test_an_order_that_moves_beyond_its_bracket_is_refused_by_its_preview_too(tv, account):
+    of = place(tv, {**LIMIT, **PAIR})
+    estimate, refusal = previewed_and_changed(tv, of, limitPrice="1.075", **PAIR)
+    sentence = "The stop loss must lie below 1.075."
+    assert (estimate["errors"], refusal) == ([sentence], sentence)
