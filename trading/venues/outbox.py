@@ -115,7 +115,7 @@ def _unsent(order: Order) -> VenueRequest | None:
 
 
 def _check_there(order: Order, ticket: Ticket) -> None:
-    """Of an order that was sent: what rests there does not become immediate, or the reverse, and changes queue not."""
+    """Of an order that was sent: it does not become immediate, or the reverse, and takes one change at a time."""
     if _time_in_force(ticket.duration) != _time_in_force(order.duration):
         raise OrderRejected(Reason.VENUE_DURATION, duration=ticket.duration.label)
     on_their_way = order.requests.pending().filter(kind__in=[VenueRequestKind.REPLACE, VenueRequestKind.CANCEL])
