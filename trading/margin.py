@@ -146,8 +146,13 @@ def opening_qty(account: Account, instrument: Instrument, side: Side, qty: Decim
 
 
 def opening_part(account: Account, need: Need) -> Decimal:
-    """The part of the need that opens, what older orders close being theirs."""
-    return opening_qty(account, need.instrument, need.side, need.qty, _orders_before(account, need))
+    """The part of the need that opens, what older orders close being theirs; by what it grows, it comes last."""
+    instrument, side, order = need.instrument, need.side, need.order
+    grows_by = max(Decimal(0), need.qty - order.leaves_qty) if order else Decimal(0)
+    opening = opening_qty(account, instrument, side, need.qty - grows_by, _orders_before(account, need))
+    if grows_by:
+        opening += opening_qty(account, instrument, side, grows_by, _live(account, need))
+    return opening
 
 
 def spot_fee(
@@ -174,8 +179,12 @@ def _hold_margin(account: Account, conditions: TradingConditions, need: Need, pr
 
 def _orders_before(account: Account, need: Need) -> QuerySet[Order]:
     """The live orders of the same side that were there first: all of them for an order that is to be placed."""
-    live = account.orders.live().filter(instrument=need.instrument, side=need.side)
+    live = _live(account, need)
     return live.filter(pk__lt=need.order.pk) if need.order else live
+
+
+def _live(account: Account, need: Need) -> QuerySet[Order]:
+    return account.orders.live().filter(instrument=need.instrument, side=need.side)
 
 
 def _freed(
