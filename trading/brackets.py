@@ -10,11 +10,12 @@ Everything here happens under the account's lock, and with the orders locked by 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from trading import endings, relatives, reserves, venue
+from trading import checks, endings, relatives, reserves, venue
 from trading.choices import BracketRole, EventKind, ParentType, Side
 from trading.errors import OrderRejected, Reason
 from trading.executions import Booking
@@ -40,17 +41,22 @@ def set_on_order(booking: Booking, order: Order, wanted: Brackets, base: Decimal
     `base` is the price that the order is expected to be filled at. What is filled already has its brackets with the
     position; they are changed when any are asked for, and stay when none are.
     """
-    if wanted and order.closes_id:
-        raise OrderRejected(Reason.BRACKETS_OF_CLOSING)
-    if order.filled_qty and (position := relatives.position_opened_by(booking.account, order)):
-        return set_on_position(booking, position, wanted, by=by) if wanted else []
+    asked = _of_order(booking, order, wanted, base)
+    return _give(booking, asked, by) if asked else []
 
-    def make(leg: Leg) -> Order:
-        return _create(booking, order.instrument, Side(order.side), order.qty, leg, by=by, parent=order)
 
-    existing = {each.role: each for each in relatives.tied_to(order)}
-    side = Side(order.side)
-    return _set(booking, existing, legs(order.instrument, side, wanted, base), make, side, base, by)
+def check_on_order(booking: Booking, order: Order, wanted: Brackets, base: Decimal) -> list[Leg]:
+    """Raise OrderRejected where `set_on_order` would, else return the legs that are asked for. Changes nothing."""
+    asked = _of_order(booking, order, wanted, base)
+    if asked is None:
+        return []
+    for leg in asked.legs:
+        bracket = asked.existing.get(leg.role)
+        if bracket:
+            _check_move(bracket, leg, asked.base)
+        else:
+            check_side(leg, asked.side, asked.base)
+    return asked.legs
 
 
 def set_on_position(booking: Booking, position: Position, wanted: Brackets, *, by: User | None) -> list[Order]:
@@ -58,17 +64,47 @@ def set_on_position(booking: Booking, position: Position, wanted: Brackets, *, b
 
     Raises OrderRejected(NO_PRICE) when a new one cannot be held against the market.
     """
+    return _give(booking, _of_position(booking, position, wanted), by)
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """The brackets asked for beside the live ones, by role, of an order or a position; nothing is changed yet."""
+
+    parent: Order | Position
+    side: Side
+    base: Decimal
+    legs: list[Leg]
+    existing: dict[str, Order]
+
+
+def _of_order(booking: Booking, order: Order, wanted: Brackets, base: Decimal) -> _Asked | None:
+    if wanted and order.closes_id:
+        raise OrderRejected(Reason.BRACKETS_OF_CLOSING)
+    if order.filled_qty and (position := relatives.position_opened_by(booking.account, order)):
+        return _of_position(booking, position, wanted) if wanted else None
+    side = Side(order.side)
+    existing = {each.role: each for each in relatives.tied_to(order)}
+    return _Asked(order, side, base, legs(order.instrument, side, wanted, base), existing)
+
+
+def _of_position(booking: Booking, position: Position, wanted: Brackets) -> _Asked:
     side, instrument = Side(position.side), position.instrument
     existing = {each.role: each for each in relatives.protecting(position)}
     quote = booking.prices.sound(instrument.symbol)
     if wanted and quote is None:
         raise OrderRejected(Reason.NO_PRICE, symbol=instrument.symbol)
     base = venue.price_for(side.opposite, quote) if quote else Decimal(0)
+    return _Asked(position, side, base, legs(instrument, side, wanted, base), existing)
 
+
+def _give(booking: Booking, asked: _Asked, by: User | None) -> list[Order]:
     def make(leg: Leg) -> Order:
-        return _create(booking, instrument, side, position.qty, leg, by=by, position=position)
+        parent, instrument = asked.parent, asked.parent.instrument
+        tie = {"parent": parent} if isinstance(parent, Order) else {"position": parent}
+        return _create(booking, instrument, asked.side, parent.qty, leg, by=by, **tie)
 
-    return _set(booking, existing, legs(instrument, side, wanted, base), make, side, base, by)
+    return _set(booking, asked.existing, asked.legs, make, asked.side, asked.base, by)
 
 
 def modify(booking: Booking, bracket: Order, ticket: Ticket, *, by: User | None) -> None:
@@ -76,6 +112,15 @@ def modify(booking: Booking, bracket: Order, ticket: Ticket, *, by: User | None)
 
     A trailing stop that is given another price, and no distance, trails no longer.
     """
+    leg, base = check_change(booking, bracket, ticket)
+    move(booking, bracket, leg, base, by=by)
+    if bracket.status == OrderStatus.WORKING and not booking.account.profile.has_positions:
+        _reserve_anew(booking, bracket)
+
+
+def check_change(booking: Booking, bracket: Order, ticket: Ticket) -> tuple[Leg, Decimal]:
+    """What `modify` makes of the bracket, and the price that is measured from, or OrderRejected. Changes nothing."""
+    checks.may_trade(booking.account)
     asked = ticket.brackets
     if asked.take_profit is not None or asked.stop_loss is not None:
         raise OrderRejected(Reason.BRACKETS_OF_BRACKET)
@@ -90,9 +135,8 @@ def modify(booking: Booking, bracket: Order, ticket: Ticket, *, by: User | None)
         wanted = Brackets(take_profit=ticket.limit_price, trailing_pips=pips)
     parent_side, base = Side(bracket.side).opposite, _base_of(booking, bracket)
     asked_for = [leg for leg in legs(bracket.instrument, parent_side, wanted, base) if leg.role == bracket.role]
-    move(booking, bracket, asked_for[0], base, by=by)
-    if bracket.status == OrderStatus.WORKING and not booking.account.profile.has_positions:
-        _reserve_anew(booking, bracket)
+    _check_move(bracket, asked_for[0], base)
+    return asked_for[0], base
 
 
 def _reserve_anew(booking: Booking, bracket: Order) -> None:
@@ -121,17 +165,23 @@ def _base_of(booking: Booking, bracket: Order) -> Decimal:
 
 def move(booking: Booking, bracket: Order, leg: Leg, base: Decimal, *, by: User | None) -> None:
     """Give one bracket new prices, by itself. Raises OrderRejected when they lie on the wrong side of `base`."""
+    _check_move(bracket, leg, base)
     if not _differs(bracket, leg):
         return
-    if bracket.triggered_at:
-        raise OrderRejected(Reason.ALREADY_TRIGGERED)
-    check_side(leg, Side(bracket.side).opposite, base)
     before: dict[str, Any] = {"old_limit_price": bracket.limit_price, "old_stop_price": bracket.stop_price}
     bracket.limit_price, bracket.stop_price, bracket.trailing_pips = leg.limit_price, leg.stop_price, leg.trailing_pips
     bracket.book = None  # of a price that it was reached at before
     _changed(booking, bracket)
     bracket.save()
     bracket.record(EventKind.MODIFIED, by=by, **before)
+
+
+def _check_move(bracket: Order, leg: Leg, base: Decimal) -> None:
+    if not _differs(bracket, leg) and bracket.status != OrderStatus.INACTIVE:
+        return  # at work, the market may have passed it since; waiting, its order's price may be what changes
+    if bracket.triggered_at:
+        raise OrderRejected(Reason.ALREADY_TRIGGERED)
+    check_side(leg, Side(bracket.side).opposite, base)
 
 
 def _set(

@@ -14,7 +14,7 @@ from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 from django.db import transaction
-from django.db.models import Q, Sum
+from django.db.models import Exists, OuterRef, Q, Sum
 from django.utils import timezone
 
 from accounts import ledger
@@ -81,26 +81,32 @@ def charge_funding(now: datetime | None = None) -> int:
 def _work_off(
     kind: ChargeKind,
     following: Callable[[datetime], datetime],
-    due: Callable[[datetime, Prices], Iterator[Due]],
+    due: Callable[[datetime, Prices], Iterator[Due | OrderRejected]],
     now: datetime,
 ) -> int:
     """Every due time up to now, in order, each moved past only when all of it is booked. The first call only begins.
 
-    A charge that cannot be made yet (no price, no rate of conversion) leaves its due time for the next call.
+    A charge that cannot be made yet (no price, no rate of conversion) holds up no other one. The schedule stays at its
+    due time, and the next call tries again what is not booked by then.
     """
     schedule, _is_new = ChargeSchedule.objects.get_or_create(kind=kind, defaults={"due_at": following(now)})
     booked, moment = 0, schedule.due_at
+    waiting: list[OrderRejected] = []
     while moment <= now:
         prices = Prices()
-        try:
-            for each in due(moment, prices):
+        for each in due(moment, prices):
+            try:
+                if isinstance(each, OrderRejected):
+                    raise each
                 booked += _book(kind, moment, each, prices)
-        except OrderRejected as refusal:
-            log.warning("%s charges of %s wait: %s", kind, moment, refusal)
-            return booked
+            except OrderRejected as refusal:
+                waiting.append(refusal)
         following_moment = following(moment)
-        ChargeSchedule.objects.filter(kind=kind, due_at=moment).update(due_at=following_moment)
+        if not waiting:
+            ChargeSchedule.objects.filter(kind=kind, due_at=moment).update(due_at=following_moment)
         moment = following_moment
+    if waiting:
+        log.warning("%d %s charges wait, the first for this: %s", len(waiting), kind, waiting[0])
     return booked
 
 
@@ -132,13 +138,14 @@ def _book(kind: ChargeKind, moment: datetime, due: Due, prices: Prices) -> bool:
     return True
 
 
-def _open_at(moment: datetime, profiles: Collection[Profile]) -> Iterator[tuple[Position, Decimal]]:
-    """Positions that were open at the moment, each with its signed quantity of then."""
+def _open_at(moment: datetime, kind: ChargeKind, profiles: Collection[Profile]) -> Iterator[tuple[Position, Decimal]]:
+    """Positions that were open at the moment and have no charge of it, each with its signed quantity of then."""
     held = Sum("fills__qty", filter=Q(fills__execution__at__lt=moment), default=Decimal(0))
     found = (
         Position.objects.filter(account__group__profile__in=profiles, opened_at__lt=moment)
         .filter(Q(closed_at=None) | Q(closed_at__gte=moment))
         .select_related("instrument", "account__group")
+        .exclude(Exists(Charge.objects.filter(kind=kind, due_at=moment, position=OuterRef("pk"))))
         .annotate(held_qty=held)
         .exclude(held_qty=0)
         .order_by("pk")
@@ -154,7 +161,7 @@ def _swaps_due(moment: datetime, prices: Prices) -> Iterator[Due]:
     """Of all positions whose instrument has swap terms: those of the group before those for all."""
     terms = {(each.instrument_id, each.group_id): each for each in SwapTerms.objects.all()}
     weekday = moment.astimezone(NEW_YORK).weekday()
-    for position, qty in _open_at(moment, [Profile.FX_NETTING, Profile.FX_HEDGING]):
+    for position, qty in _open_at(moment, ChargeKind.SWAP, [Profile.FX_NETTING, Profile.FX_HEDGING]):
         instrument = position.instrument_id
         if of := terms.get((instrument, position.account.group_id)) or terms.get((instrument, None)):
             yield swap(of, position, qty, TRIPLE if weekday == of.triple_day else 1)
@@ -174,13 +181,21 @@ def swap(terms: SwapTerms, position: Position, signed_qty: Decimal, days: int) -
 # --- funding ----------------------------------------------------------------------------------------------------------
 
 
-def _funding_due(moment: datetime, prices: Prices) -> Iterator[Due]:
-    rates: dict[int, tuple[Decimal, Decimal]] = {}
-    for position, qty in _open_at(moment, [Profile.PERPETUAL]):
+def _funding_due(moment: datetime, prices: Prices) -> Iterator[Due | OrderRejected]:
+    """Of all positions in perpetuals, or why it cannot be told yet."""
+    rates: dict[int, tuple[Decimal, Decimal] | OrderRejected] = {}
+    for position, qty in _open_at(moment, ChargeKind.FUNDING, [Profile.PERPETUAL]):
         instrument = position.instrument
         if instrument.pk not in rates:
-            rates[instrument.pk] = _rate_and_mark(instrument, moment, prices)
-        rate, mark = rates[instrument.pk]
+            try:
+                rates[instrument.pk] = _rate_and_mark(instrument, moment, prices)
+            except OrderRejected as refusal:
+                rates[instrument.pk] = refusal
+        found = rates[instrument.pk]
+        if isinstance(found, OrderRejected):
+            yield found
+            continue
+        rate, mark = found
         amount = risk.funding(qty, mark, rate, instrument.contract_size)
         yield Due(position, qty, rate, amount, price=mark)
 

@@ -12,7 +12,7 @@ from marketdata.choices import InstrumentState
 from marketdata.models import Instrument
 from marketdata.quotes import Quote
 from marketdata.sessions import NeverOpens
-from trading import margin
+from trading import margin, venue
 from trading.choices import OrderType, Side
 from trading.errors import OrderRejected, Reason
 from trading.prices import Prices
@@ -38,16 +38,18 @@ def ticket(
     now: datetime,
     *,
     closing: bool = False,
+    whole: bool = False,
     before: Order | None = None,
 ) -> Quote | None:
     """Raise OrderRejected unless the instrument takes such an order now; return the quote it was decided on.
 
     A market order needs an open market and a fresh price; limit and stop orders may rest through the night, so for them
-    the quote may be missing. `before` is the order as it is, when it is being modified.
+    the quote may be missing. `closing`: it closes a position, and with `whole` all that is left to be closed of it.
+    `before` is the order as it is, when it is being modified.
     """
     if instrument.state == InstrumentState.HALTED:
         raise OrderRejected(Reason.INSTRUMENT_HALTED, symbol=instrument.symbol)
-    _quantity(instrument, ticket.qty, closing=closing)
+    _quantity(instrument, ticket.qty, closing=closing, whole=whole)
     _order_prices(instrument, ticket)
     if ticket.duration.is_immediate and ticket.type not in IMMEDIATE_TYPES:
         raise OrderRejected(Reason.DURATION_OF_TYPE, type=ticket.type.label, duration=ticket.duration.label)
@@ -59,16 +61,15 @@ def ticket(
         raise OrderRejected(Reason.NO_PRICE, symbol=instrument.symbol)  # on which side of a bad price would it lie?
     if quote:
         if ticket.stop_price is not None and (before is None or before.stop_price != ticket.stop_price):
-            _stop_side(ticket, quote, conditions)
+            _stop_side(ticket, quote, conditions, before)
         _price_band(ticket, quote, conditions, before)
     return quote
 
 
 def account(account: Account, instrument: Instrument, ticket: Ticket, *, before: Order | None = None) -> None:
     """Refuse what the state of account, group or instrument does not allow. `before` as for `ticket`."""
+    may_trade(account)
     state = account.trading_state
-    if state not in (AccountState.ACTIVE, AccountState.CLOSE_ONLY):
-        raise OrderRejected(Reason.ACCOUNT_NO_TRADING)
     close_only = instrument.state == InstrumentState.CLOSE_ONLY
     if state is AccountState.ACTIVE and not close_only:
         return
@@ -79,13 +80,22 @@ def account(account: Account, instrument: Instrument, ticket: Ticket, *, before:
     raise OrderRejected(Reason.INSTRUMENT_CLOSE_ONLY, symbol=instrument.symbol)
 
 
+def may_trade(account: Account) -> None:
+    """Refuse whatever a client asks of an account that may not trade at all."""
+    if account.trading_state not in (AccountState.ACTIVE, AccountState.CLOSE_ONLY):
+        raise OrderRejected(Reason.ACCOUNT_NO_TRADING)
+
+
 def _opens(account: Account, instrument: Instrument, ticket: Ticket, before: Order | None) -> bool:
     if before and before.closes_id:
         return False
     if not account.profile.has_positions:
         return ticket.side is Side.BUY
     leaves = ticket.qty - (before.filled_qty if before else 0)
-    return bool(margin.opening_qty(account, instrument, ticket.side, leaves, besides=before))
+    others = account.orders.live().filter(instrument=instrument, side=ticket.side)
+    if before:
+        others = others.exclude(pk=before.pk)
+    return bool(margin.opening_qty(account, instrument, ticket.side, leaves, others))
 
 
 def room_for(more: int, account: Account, conditions: TradingConditions) -> None:
@@ -102,9 +112,9 @@ def is_if_touched(ticket: Ticket, quote: Quote | None) -> bool:
     return ticket.stop_price < quote.ask if ticket.side is Side.BUY else ticket.stop_price > quote.bid
 
 
-def _quantity(instrument: Instrument, qty: Decimal, *, closing: bool) -> None:
+def _quantity(instrument: Instrument, qty: Decimal, *, closing: bool, whole: bool) -> None:
     symbol = instrument.symbol
-    if qty % instrument.qty_step:
+    if qty % instrument.qty_step and not whole:  # the step may have grown since the position was opened
         raise OrderRejected(Reason.QTY_STEP, symbol=symbol, qty_step=instrument.qty_step)
     if qty < instrument.min_qty and not closing:  # what is left of a position may be less
         raise OrderRejected(Reason.QTY_TOO_SMALL, symbol=symbol, min_qty=instrument.min_qty)
@@ -137,10 +147,11 @@ def _market_open(instrument: Instrument, now: datetime) -> None:
     raise OrderRejected(Reason.MARKET_CLOSED, symbol=instrument.symbol, opens=opens)
 
 
-def _stop_side(ticket: Ticket, quote: Quote, conditions: TradingConditions) -> None:
-    """A stop order lies beyond the market, unless the group takes them on both sides (ORD-23)."""
+def _stop_side(ticket: Ticket, quote: Quote, conditions: TradingConditions, before: Order | None) -> None:
+    """A stop order lies beyond the market, unless the group takes them on both sides (ORD-23), and we have it."""
     is_limit = ticket.type is OrderType.STOP_LIMIT
-    if conditions.stop_limits_both_ways if is_limit else conditions.stops_both_ways:
+    both_ways = conditions.stop_limits_both_ways if is_limit else conditions.stops_both_ways
+    if both_ways and (before is None or before.venue == venue.INTERNAL):
         return
     assert ticket.stop_price is not None
     if ticket.side is Side.BUY and ticket.stop_price <= quote.ask:

@@ -112,6 +112,10 @@ class Reason(models.TextChoices):
     REVERSE_SAME_SIDE = "reverse_same_side", _("The position is on that side already.")
     # venues
     CHANGE_PENDING = "change_pending", _("A change of this order is on its way already.")
+    VENUE_DURATION = (
+        "venue_duration",
+        _("The order is in the market already and cannot be given the duration %(duration)s any more."),
+    )
     VENUE_AWAY = "venue_away", _("The market could not be reached. Please try again later.")
     VENUE_CANCELLED = "venue_cancelled", _("Cancelled by the market. %(text)s")
     VENUE_REJECTED = "venue_rejected", _("Rejected by the market. %(text)s")

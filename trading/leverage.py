@@ -12,8 +12,8 @@ from django.utils import timezone
 from accounts.choices import Profile
 from accounts.models import Account
 from marketdata.models import Instrument
-from trading import margin, margin_terms, tradables, valuation
-from trading.choices import Side
+from trading import checks, margin, margin_terms, tradables, valuation
+from trading.choices import OrderType, Side
 from trading.errors import OrderRejected, Reason
 from trading.margin_terms import MarginTerms
 from trading.models import GroupInstrument, Leverage, MarginChange, Order, Position
@@ -69,7 +69,8 @@ def choice(account: Account, symbol: str) -> Choice:
 
 
 def preview(account: Account, symbol: str, leverage: Decimal) -> Effect:
-    """What setting this leverage would do; nothing is changed (LEV-2). Raises OrderRejected(LEVERAGE_RANGE)."""
+    """What setting this leverage would do; nothing is changed (LEV-2). Raises OrderRejected as `choose` does."""
+    checks.may_trade(account)
     offered = choice(account, symbol)
     return _effect(account, offered.instrument, _in_range(offered, leverage), Prices([symbol]))
 
@@ -78,9 +79,11 @@ def preview(account: Account, symbol: str, leverage: Decimal) -> Effect:
 def choose(account_id: int, symbol: str, leverage: Decimal, *, by: User | None = None) -> int:
     """Set the leverage, rounded down to a whole step, and margin the open position and live orders by it (LEV-3).
 
-    Returns what is set. Raises OrderRejected (LEVERAGE_RANGE, MARGIN, NO_PRICE) and changes nothing.
+    Returns what is set. Raises OrderRejected (LEVERAGE_RANGE, MARGIN, NO_PRICE, ACCOUNT_NO_TRADING) and changes
+    nothing.
     """
     account = Account.objects.changing(account_id)
+    checks.may_trade(account)
     offered = choice(account, symbol)
     instrument, chosen = offered.instrument, _in_range(offered, leverage)
     effect = _effect(account, instrument, chosen, Prices([symbol]))
@@ -107,29 +110,31 @@ def _effect(account: Account, instrument: Instrument, leverage: int, prices: Pri
     terms = margin_terms.at_leverage(account, instrument, conditions, leverage)
     positions = list(account.positions.open().filter(instrument=instrument))
     orders = list(account.orders.live().filter(instrument=instrument, held__gt=0).select_related("instrument"))
+    margins = {
+        each.pk: margin.on_terms(account, instrument, each.qty, each.avg_price, terms, prices) for each in positions
+    }
     return Effect(
         leverage=leverage,
-        positions={
-            each.pk: margin.on_terms(account, instrument, each.qty, each.avg_price, terms, prices) for each in positions
-        },
-        orders={each.pk: _for_order(account, each, terms, prices) for each in orders},
+        positions=margins,
+        orders={each.pk: _for_order(account, each, terms, prices, margins) for each in orders},
         held=sum((each.margin for each in positions), Decimal(0)) + sum((each.held for each in orders), Decimal(0)),
         free=valuation.value(account, prices).free,
     )
 
 
-def _for_order(account: Account, order: Order, terms: MarginTerms, prices: Prices) -> Decimal:
+def _for_order(
+    account: Account, order: Order, terms: MarginTerms, prices: Prices, margins: dict[int, Decimal]
+) -> Decimal:
     """What a live order holds on these terms; the price of a market order is the market's. Raises OrderRejected."""
     side, instrument = Side(order.side), order.instrument
-    qty = margin.opening_qty(account, instrument, side, order.leaves_qty, besides=order)
     price = order.limit_price or order.stop_price
     if price is None:
         quote = prices.sound(instrument.symbol)
         if quote is None:
             raise OrderRejected(Reason.NO_PRICE, symbol=instrument.symbol)
         price = quote.ask if side is Side.BUY else quote.bid
-    there = margin.value_there(account, instrument, side, price, resting=True, besides=order)
-    return margin.on_terms(account, instrument, qty, price, terms, prices, there=there)
+    need = margin.Need(instrument, side, OrderType(order.type), order.leaves_qty, price, terms.rate, order)
+    return margin.of_order(account, need, margin.opening_part(account, need), terms, prices, margins)
 
 
 def _in_range(offered: Choice, leverage: Decimal) -> int:

@@ -89,7 +89,8 @@ def _act(account: Account, inputs: Inputs, verdict: Verdict) -> Order | None:
         [holding] = [each for each in inputs.holdings if each.position == verdict.position]
         position = Position.objects.locked().select_related("instrument").get(pk=holding.position)
         # Nobody can guess this name, so no client's own request can stand in its way.
-        return orders.place_closing(position, holding.qty, account=account, request_id=f"stop-out:{uuid4()}", by=None)
+        name = f"stop-out:{uuid4()}"
+        return orders.place_closing(position, holding.qty, account=account, request_id=name, by=None, whole=True)
     return None
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import ROUND_UP, Decimal
 
-from django.db.models import F, Sum
+from django.db.models import F, QuerySet, Sum
 
 from accounts.choices import FeeAsset
 from accounts.models import Account, Balance, TradingConditions
@@ -70,20 +71,35 @@ def needed(
     qty: Decimal,
     price: Decimal,
     prices: Prices,
-    *,
-    resting: bool = False,
-    besides: Order | None = None,
 ) -> Decimal:
     """The margin for opening this quantity, on the terms of the account, in its currency, to the cent.
 
-    By tiers it depends on what is there already: the position of that side, and for an order that is to be placed
-    (`resting`) the other live orders too, each further unit at the rate of the band that it falls in.
+    By tiers it depends on the position of that side: each further unit is at the rate of the band that it falls in.
     """
     terms = margin_terms.of(account, instrument, conditions)
-    there = Decimal(0)
-    if len(terms.bands) > 1:
-        there = value_there(account, instrument, side, price, resting=resting, besides=besides)
+    there = _value_open(account, instrument, side) if len(terms.bands) > 1 else Decimal(0)
     return on_terms(account, instrument, qty, price, terms, prices, there=there)
+
+
+def of_order(
+    account: Account,
+    need: Need,
+    opening: Decimal,
+    terms: MarginTerms,
+    prices: Prices,
+    margins: Mapping[int, Decimal] | None = None,
+) -> Decimal:
+    """What an order holds on these terms: the margin of its `opening` part, less what the rest of it sets free.
+
+    By tiers it comes on top of the position and of the orders before it, so that those together hold what one of their
+    size would, whichever of them is computed anew. `margins` are what positions will hold by their ids, if not what
+    they do.
+    """
+    instrument, side, there = need.instrument, need.side, Decimal(0)
+    if len(terms.bands) > 1:
+        there = _value_open(account, instrument, side) + _value_ordered(account, need)
+    amount = on_terms(account, instrument, opening, need.price, terms, prices, there=there)
+    return max(Decimal(0), amount - _freed(account, instrument, side, need.qty - opening, margins or {}))
 
 
 def on_terms(
@@ -113,13 +129,11 @@ def check_shortable(instrument: Instrument, side: Side) -> None:
         raise OrderRejected(Reason.NOT_SHORTABLE, symbol=instrument.symbol)
 
 
-def opening_qty(
-    account: Account, instrument: Instrument, side: Side, qty: Decimal, *, besides: Order | None = None
-) -> Decimal:
+def opening_qty(account: Account, instrument: Instrument, side: Side, qty: Decimal, others: QuerySet[Order]) -> Decimal:
     """The part of a quantity that would open or enlarge a position, so needs margin.
 
-    Of a net position the opposite side only reduces it, as far as live orders of that side do not reduce it already. In
-    hedging accounts every trade opens.
+    Of a net position the opposite side only reduces it, as far as these others of that side do not reduce it already.
+    In hedging accounts every trade opens.
     """
     if account.profile.is_hedging:
         return qty
@@ -127,11 +141,18 @@ def opening_qty(
     if position is None:
         return qty
     # Brackets reduce it only where nothing else has before, so they commit nothing of it.
-    others = account.orders.live().filter(instrument=instrument, side=side, role="")
-    if besides is not None:
-        others = others.exclude(pk=besides.pk)
-    committed = others.aggregate(qty=Sum(F("qty") - F("filled_qty")))["qty"] or Decimal(0)
+    committed = others.filter(role="").aggregate(qty=Sum(F("qty") - F("filled_qty")))["qty"] or Decimal(0)
     return max(Decimal(0), qty - max(Decimal(0), position.qty - committed))
+
+
+def opening_part(account: Account, need: Need) -> Decimal:
+    """The part of the need that opens, what older orders close being theirs; by what it grows, it comes last."""
+    instrument, side, order = need.instrument, need.side, need.order
+    grows_by = max(Decimal(0), need.qty - order.leaves_qty) if order else Decimal(0)
+    opening = opening_qty(account, instrument, side, need.qty - grows_by, _orders_before(account, need))
+    if grows_by:
+        opening += opening_qty(account, instrument, side, grows_by, _live(account, need))
+    return opening
 
 
 def spot_fee(
@@ -152,22 +173,34 @@ def spot_fee(
 
 def _hold_margin(account: Account, conditions: TradingConditions, need: Need, prices: Prices) -> Hold:
     instrument, side = need.instrument, need.side
-    qty = opening_qty(account, instrument, side, need.qty, besides=need.order)
-    if not qty:
+    opening = opening_part(account, need)
+    if not opening:
         return Hold(Decimal(0), account.currency_id)
     check_shortable(instrument, side)
-    amount = needed(account, conditions, instrument, side, qty, need.price, prices, resting=True, besides=need.order)
-    amount = max(Decimal(0), amount - _freed(account, instrument, side, need.qty - qty))
+    amount = of_order(account, need, opening, margin_terms.of(account, instrument, conditions), prices)
     check_free(account, amount, valuation.value(account, prices).free + (need.order.held if need.order else 0))
     return Hold(amount, account.currency_id)
 
 
-def _freed(account: Account, instrument: Instrument, side: Side, closing: Decimal) -> Decimal:
+def _orders_before(account: Account, need: Need) -> QuerySet[Order]:
+    """The live orders of the same side that were there first: all of them for an order that is to be placed."""
+    live = _live(account, need)
+    return live.filter(pk__lt=need.order.pk) if need.order else live
+
+
+def _live(account: Account, need: Need) -> QuerySet[Order]:
+    return account.orders.live().filter(instrument=need.instrument, side=need.side)
+
+
+def _freed(
+    account: Account, instrument: Instrument, side: Side, closing: Decimal, margins: Mapping[int, Decimal]
+) -> Decimal:
     """The margin that closing so much of the net position of the other side sets free."""
     position = account.positions.open().filter(instrument=instrument, side=side.opposite).first() if closing else None
     if position is None:
         return Decimal(0)
-    return account.currency.round_cash(risk.share(position.margin, closing, position.qty))
+    held = margins.get(position.pk, position.margin)
+    return account.currency.round_cash(risk.share(held, closing, position.qty))
 
 
 def check_free(account: Account, amount: Decimal, free: Decimal) -> None:
@@ -181,18 +214,17 @@ def check_free(account: Account, amount: Decimal, free: Decimal) -> None:
         )
 
 
-def value_there(
-    account: Account, instrument: Instrument, side: Side, price: Decimal, *, resting: bool, besides: Order | None
-) -> Decimal:
-    """What is open on this side, at its own prices, and with `resting` what is ordered; in the quote currency."""
+def _value_open(account: Account, instrument: Instrument, side: Side) -> Decimal:
+    """What is open on this side, at its own prices, in the quote currency."""
     open_ = account.positions.open().filter(instrument=instrument, side=side).values_list("qty", "avg_price")
-    value = sum((risk.turnover(qty, avg, instrument.contract_size) for qty, avg in open_), Decimal(0))
-    if resting:
-        others = account.orders.live().filter(instrument=instrument, side=side, held__gt=0)
-        for order in others.exclude(pk=besides.pk) if besides else others:
-            at = order.limit_price or order.stop_price or price
-            value += risk.turnover(order.leaves_qty, at, instrument.contract_size)
-    return value
+    return sum((risk.turnover(qty, avg, instrument.contract_size) for qty, avg in open_), Decimal(0))
+
+
+def _value_ordered(account: Account, need: Need) -> Decimal:
+    """What the orders before it that hold margin are for, market orders at the price of the need."""
+    size, before = need.instrument.contract_size, _orders_before(account, need).filter(held__gt=0)
+    at_prices = ((each.leaves_qty, each.limit_price or each.stop_price) for each in before)
+    return sum((risk.turnover(qty, price or need.price, size) for qty, price in at_prices), Decimal(0))
 
 
 def _hold_asset(account: Account, conditions: TradingConditions, need: Need) -> Hold:

@@ -95,13 +95,18 @@ def check(
     return seen
 
 
-def place_closing(position: Position, qty: Decimal, *, account: Account, request_id: str, by: User | None) -> Order:
-    """A market order that closes part or all of a position; account and position are locked (see `positions.close`)."""
+def place_closing(
+    position: Position, qty: Decimal, *, account: Account, request_id: str, by: User | None, whole: bool
+) -> Order:
+    """A market order that closes part of a position, or with `whole` what is left of it, of whatever quantity.
+
+    Account and position are locked (see `positions.close`).
+    """
     ticket = Ticket(position.instrument.symbol, Side(position.side).opposite, OrderType.MARKET, qty)
     now = timezone.now()
     conditions = account.conditions_at(now)
     prices = Prices([ticket.symbol])
-    seen = checks.ticket(position.instrument, ticket, prices, conditions, now, closing=True)
+    seen = checks.ticket(position.instrument, ticket, prices, conditions, now, closing=True, whole=whole)
     nothing_held = Tradable(position.instrument, Decimal(0))
     booking = Booking(account, conditions, prices, now)
     return _accept(booking, nothing_held, ticket, request_id, by, seen, closes=position)
@@ -173,6 +178,7 @@ def check_change(
         raise OrderRejected(Reason.QTY_BELOW_FILLED, filled_qty=order.filled_qty)
     if order.triggered_at and ticket.stop_price != order.stop_price:
         raise OrderRejected(Reason.ALREADY_TRIGGERED)
+    venues.of(order).check_replace(order, ticket)
     closing = order.closes_id is not None
     return checks.ticket(order.instrument, ticket, prices, conditions, now, closing=closing, before=order)
 
@@ -205,8 +211,14 @@ def _modify(booking: Booking, order: Order, ticket: Ticket, by: User | None) -> 
 
 
 def _change_duration(order: Order, ticket: Ticket, now: datetime) -> None:
-    if (ticket.duration, ticket.good_till) != (order.duration, order.expires_at):
-        order.duration, order.expires_at = ticket.duration, expiry.due(order.instrument, ticket, now)
+    order.duration, order.expires_at = ticket.duration, due(order, ticket, now)
+
+
+def due(order: Order, ticket: Ticket, now: datetime) -> datetime | None:
+    """Until when the order is good as the ticket says; raises OrderRejected for a new date that cannot be."""
+    if (ticket.duration, ticket.good_till) == (order.duration, order.expires_at):
+        return order.expires_at
+    return expiry.due(order.instrument, ticket, now)
 
 
 def cancel(account_id: int, order_id: int, *, by: User | None = None) -> Order:
@@ -390,13 +402,18 @@ def need(tradable: Tradable, ticket: Ticket, seen: Quote | None, order: Order | 
 
 def _change_hold(booking: Booking, order: Order, ticket: Ticket, seen: Quote | None) -> None:
     """Hold for what is left of the changed order, instead of what it held before."""
-    account, conditions = booking.account, booking.conditions
-    leaves = ticket.qty - order.filled_qty
-    held = margin.Hold(Decimal(0), order.held_currency_id)
-    if leaves and not order.closes_id:
-        rate = tradables.margin_rate(account, order.instrument, conditions) if account.profile.has_positions else None
-        needed = need(Tradable(order.instrument, rate), replace(ticket, qty=leaves), seen, order)
-        held = margin.hold(account, conditions, needed, booking.prices)
+    account, held = booking.account, hold(booking, order, ticket, seen)
     if not account.profile.has_positions:
         ledger.reserve(account, order.held_currency_id, held.amount - order.held)
     order.held = held.amount
+
+
+def hold(booking: Booking, order: Order, ticket: Ticket, seen: Quote | None) -> margin.Hold:
+    """What is to be held for what is left of an order, as the ticket changes it. Raises OrderRejected."""
+    account, conditions = booking.account, booking.conditions
+    leaves = ticket.qty - order.filled_qty
+    if not leaves or order.closes_id:
+        return margin.Hold(Decimal(0), order.held_currency_id)
+    rate = tradables.margin_rate(account, order.instrument, conditions) if account.profile.has_positions else None
+    needed = need(Tradable(order.instrument, rate), replace(ticket, qty=leaves), seen, order)
+    return margin.hold(account, conditions, needed, booking.prices)

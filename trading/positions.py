@@ -9,9 +9,8 @@ from django.db import transaction
 from django.db.models import F, Q, Sum
 from django.utils import timezone
 
-from accounts.choices import AccountState
 from accounts.models import Account
-from trading import brackets, dispatch, orders
+from trading import brackets, checks, dispatch, orders
 from trading.choices import OrderType, Side
 from trading.errors import OrderRejected, Reason
 from trading.executions import Booking
@@ -50,7 +49,8 @@ def close(
     qty = left if amount is None else amount
     if qty > left:
         raise OrderRejected(Reason.QTY_ABOVE_POSITION, qty=left)
-    return orders.place_closing(position, qty, account=account, request_id=request_id, by=by)
+    whole = as_desk or qty == left
+    return orders.place_closing(position, qty, account=account, request_id=request_id, by=by, whole=whole)
 
 
 def protect(account_id: int, position_id: int, wanted: Brackets, *, by: User | None = None) -> None:
@@ -95,8 +95,8 @@ def reverse(account_id: int, position_id: int, side: Side, *, request_id: str, b
 
 def _locked(account: Account, position_id: int, *, as_desk: bool = False) -> Position:
     """The account's open position, locked. Raises OrderRejected: it is unknown, or the account may not trade."""
-    if not as_desk and account.trading_state not in (AccountState.ACTIVE, AccountState.CLOSE_ONLY):
-        raise OrderRejected(Reason.ACCOUNT_NO_TRADING)
+    if not as_desk:
+        checks.may_trade(account)
     position = account.positions.open().locked().select_related("instrument").filter(pk=position_id).first()
     if position is None:
         raise OrderRejected(Reason.UNKNOWN_POSITION)

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import ROUND_UP, Decimal
+from functools import partial
 
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from accounts.models import Account
-from trading import confirmations, executions, expiry, legs, margin, orders, risk, tradables, venue
-from trading.choices import OrderType
+from marketdata.models import Instrument
+from trading import brackets, confirmations, executions, expiry, legs, margin, orders, risk, tradables, venue
+from trading.choices import DurationType, OrderType
 from trading.errors import OrderRejected, Reason, final_reason
 from trading.executions import Booking
+from trading.legs import Leg
 from trading.models import Order
 from trading.prices import Prices
-from trading.tickets import Ticket
+from trading.tickets import NO_BRACKETS, Brackets, Ticket
 from trading.tradables import Tradable
 from trading.venue import Fill
 
@@ -40,40 +44,57 @@ class Preview:
     confirm_id: str = ""
 
 
-def of_ticket(account: Account, ticket: Ticket, *, order_id: int | None = None) -> Preview:
-    """The preview of a new order, or of what the order of this id would become.
+def of_ticket(account: Account, ticket: Ticket) -> Preview:
+    """The preview of a new order.
 
     What would be refused is said in its `errors`. Raises OrderRejected where there is nothing to estimate: the
-    instrument or the order is unknown, or a market order has no price.
+    instrument is unknown, or a market order has no price.
     """
     tradable = tradables.find(account, ticket.symbol)
-    order = _order(account, order_id) if order_id is not None else None
-    if order:
-        duration = ticket.duration
-        ticket = orders.amended(
-            order, ticket.qty, ticket.limit_price, ticket.stop_price, duration, ticket.good_till, ticket.brackets
-        )
-    now = timezone.now()
-    booking = Booking(account, account.conditions_at(now), Prices([ticket.symbol]), now)
-    price = _price(booking, ticket)
-    preview = _estimate(booking, tradable, ticket, price)
-    try:
-        _check(booking, tradable, ticket, order, preview)
-    except OrderRejected as refusal:
-        preview.errors.append(str(refusal))
-    else:
-        preview.warnings = _warnings(booking, tradable, ticket)
-        preview.confirm_id = confirmations.issue(account, ticket, order_id=order_id)
-    return preview
+    return _preview(account, tradable.instrument, ticket, partial(_check_new, tradable=tradable))
 
 
-def _order(account: Account, order_id: int) -> Order:
+def of_change(
+    account: Account,
+    order_id: int,
+    *,
+    qty: Decimal,
+    limit_price: Decimal | None = None,
+    stop_price: Decimal | None = None,
+    duration: DurationType | None = None,
+    good_till: datetime | None = None,
+    wanted: Brackets = NO_BRACKETS,
+) -> Preview:
+    """The preview of what `orders.modify` would make of the order, otherwise as `of_ticket`."""
     order = account.orders.select_related("instrument", "held_currency").filter(pk=order_id).first()
     if order is None:
         raise OrderRejected(Reason.UNKNOWN_ORDER)
     if order.is_final:
         raise OrderRejected(final_reason(order.status))
-    return order
+    ticket = orders.amended(order, qty, limit_price, stop_price, duration, good_till, wanted)
+    check = partial(_check_bracket if order.role else _check_change, order=order)
+    return _preview(account, order.instrument, ticket, check, order_id=order_id)
+
+
+def _preview(
+    account: Account,
+    instrument: Instrument,
+    ticket: Ticket,
+    check: Callable[[Booking, Ticket, Preview], None],
+    *,
+    order_id: int | None = None,
+) -> Preview:
+    now = timezone.now()
+    booking = Booking(account, account.conditions_at(now), Prices([ticket.symbol]), now)
+    preview = _estimate(booking, instrument, ticket, _price(booking, ticket))
+    try:
+        check(booking, ticket, preview)
+    except OrderRejected as refusal:
+        preview.errors.append(str(refusal))
+    else:
+        preview.warnings = _warnings(booking, instrument, ticket)
+        preview.confirm_id = confirmations.issue(account, ticket, order_id=order_id)
+    return preview
 
 
 def _price(booking: Booking, ticket: Ticket) -> Decimal:
@@ -85,9 +106,9 @@ def _price(booking: Booking, ticket: Ticket) -> Decimal:
     return venue.price_for(ticket.side, quote)
 
 
-def _estimate(booking: Booking, tradable: Tradable, ticket: Ticket, price: Decimal) -> Preview:
+def _estimate(booking: Booking, instrument: Instrument, ticket: Ticket, price: Decimal) -> Preview:
     """The figures that do not depend on whether the order would be taken."""
-    account, instrument = booking.account, tradable.instrument
+    account = booking.account
     is_spot = not account.profile.has_positions
     turnover = risk.turnover(ticket.qty, price, instrument.contract_size)
     if is_spot:
@@ -99,42 +120,57 @@ def _estimate(booking: Booking, tradable: Tradable, ticket: Ticket, price: Decim
     return Preview(is_spot, price, (turnover, instrument.quote_currency), commission)
 
 
-def _check(booking: Booking, tradable: Tradable, ticket: Ticket, order: Order | None, preview: Preview) -> None:
-    """Everything that placing or changing would check, and the figures that come of it. Raises OrderRejected."""
-    account, now = booking.account, booking.at
-    leaves = ticket.qty
-    if order:
-        seen = orders.check_change(account, order, ticket, booking.conditions, booking.prices, now)
-        leaves -= order.filled_qty
-    else:
-        seen = orders.check(account, tradable, ticket, booking.conditions, booking.prices, now)
-    is_free = order is not None and (order.closes_id is not None or order.role != "")
-    if leaves and not is_free:
-        needed = orders.need(tradable, replace(ticket, qty=leaves), seen, order)
-        held = margin.hold(account, booking.conditions, needed, booking.prices)
-        preview.held = (held.amount, held.currency)
+def _check_new(booking: Booking, ticket: Ticket, preview: Preview, tradable: Tradable) -> None:
+    """Everything that placing would check, and the figures that come of it. Raises OrderRejected."""
+    account, conditions, prices, now = booking.account, booking.conditions, booking.prices, booking.at
+    seen = orders.check(account, tradable, ticket, conditions, prices, now)
+    held = margin.hold(account, conditions, orders.need(tradable, ticket, seen), prices)
+    preview.held = (held.amount, held.currency)
     preview.expires_at = expiry.due(tradable.instrument, ticket, now)
     base = orders.base_price(ticket, seen)
-    for leg in legs.legs(tradable.instrument, ticket.side, ticket.brackets, base):
+    asked = legs.legs(tradable.instrument, ticket.side, ticket.brackets, base)
+    for leg in asked:
         legs.check_side(leg, ticket.side, base)
+    _add_results(booking, ticket, preview, tradable.instrument, asked)
+
+
+def _check_change(booking: Booking, ticket: Ticket, preview: Preview, order: Order) -> None:
+    """Everything that changing an order would check, and the figures that come of it. Raises OrderRejected."""
+    seen = orders.check_change(booking.account, order, ticket, booking.conditions, booking.prices, booking.at)
+    held = orders.hold(booking, order, ticket, seen)
+    preview.held = (held.amount, held.currency)
+    preview.expires_at = orders.due(order, ticket, booking.at)
+    asked = brackets.check_on_order(booking, order, ticket.brackets, orders.base_price(ticket, seen))
+    _add_results(booking, ticket, preview, order.instrument, asked)
+
+
+def _check_bracket(booking: Booking, ticket: Ticket, _preview: Preview, order: Order) -> None:
+    """Everything that changing a bracket by itself would check. It holds nothing, and lasts as long as its parent."""
+    brackets.check_change(booking, order, ticket)
+
+
+def _add_results(
+    booking: Booking, ticket: Ticket, preview: Preview, instrument: Instrument, asked: Iterable[Leg]
+) -> None:
+    for leg in asked:
         if leg.limit_price is not None:
-            preview.at_take_profit = _result(booking, tradable, ticket, preview.price, leg.limit_price)
+            preview.at_take_profit = _result(booking, instrument, ticket, preview.price, leg.limit_price)
         elif leg.stop_price is not None:
-            preview.at_stop_loss = _result(booking, tradable, ticket, preview.price, leg.stop_price)
+            preview.at_stop_loss = _result(booking, instrument, ticket, preview.price, leg.stop_price)
 
 
-def _result(booking: Booking, tradable: Tradable, ticket: Ticket, entry: Decimal, exit_: Decimal) -> Amount:
+def _result(booking: Booking, instrument: Instrument, ticket: Ticket, entry: Decimal, exit_: Decimal) -> Amount:
     """Profit or loss in the account's currency, before commission."""
-    account, instrument = booking.account, tradable.instrument
+    account = booking.account
     amount = risk.profit(ticket.side.sign, ticket.qty, entry, exit_, instrument.contract_size)
     converted = booking.prices.convert(amount, instrument.quote_currency, account.currency_id)
     return account.currency.round_cash(converted), account.currency_id
 
 
-def _warnings(booking: Booking, tradable: Tradable, ticket: Ticket) -> list[str]:
+def _warnings(booking: Booking, instrument: Instrument, ticket: Ticket) -> list[str]:
     warnings = []
     quote = booking.prices.quote(ticket.symbol)
-    if not tradable.instrument.session.is_open(booking.at):
+    if not instrument.session.is_open(booking.at):
         warnings.append(_("The market is closed: the order waits until it opens."))
     elif ticket.type is OrderType.LIMIT and ticket.limit_price is not None and quote:
         price = venue.price_for(ticket.side, quote)

@@ -233,6 +233,18 @@ def ticket(values: Mapping[str, Any]) -> Ticket:
     )
 
 
+def change(values: Mapping[str, Any]) -> dict[str, Any]:
+    """What a read OrderForm makes of an order, by the names of `orders.modify`: what is not sent is None."""
+    return {
+        "qty": values["qty"],
+        "limit_price": values.get("limitPrice"),
+        "stop_price": values.get("stopPrice"),
+        "duration": values.get("durationType"),
+        "good_till": values.get("durationDateTime"),
+        "wanted": brackets(values),
+    }
+
+
 def brackets(values: Mapping[str, Any]) -> Brackets:
     """The brackets of a read form."""
     return Brackets(values.get("stopLoss"), values.get("takeProfit"), values.get("trailingStopPips"))

@@ -7,7 +7,7 @@ import pytest
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from accounts.choices import FeeAsset, Profile
+from accounts.choices import AccountState, FeeAsset, Profile
 from accounts.models import Account, Balance
 from tests import factories
 from tests.trading import desk
@@ -227,6 +227,16 @@ def test_a_bracket_by_itself_is_given_another_price_only(net: Account) -> None:
     refusal(Reason.STOP_LOSS_BELOW, orders.modify, net.pk, stop_loss.pk, qty=D(10000), stop_price=D("1.09"))
     wanted = Brackets(take_profit=D("1.12"))
     refusal(Reason.BRACKETS_OF_BRACKET, orders.modify, net.pk, stop_loss.pk, qty=D(10000), wanted=wanted)
+
+
+@pytest.mark.parametrize("state", [AccountState.NO_TRADING, AccountState.BLOCKED])
+def test_a_bracket_of_an_account_that_may_not_trade_stays(net: Account, state: AccountState) -> None:
+    stop_loss = legs(desk.fill(net, "buy", "10000", limit="1.09", sl="1.08"))["sl"]
+    net.state = state
+    net.save(update_fields=["state"])
+    refusal(Reason.ACCOUNT_NO_TRADING, orders.modify, net.pk, stop_loss.pk, qty=D(10000), stop_price=D("1.07"))
+    stop_loss.refresh_from_db()
+    assert stop_loss.stop_price == D("1.08")
 
 
 # --- of a position ----------------------------------------------------------------------------------------------------

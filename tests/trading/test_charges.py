@@ -10,6 +10,7 @@ from django.db.models import Sum
 from accounts import statements
 from accounts.choices import Profile, TransferKind
 from accounts.models import Account, Posting
+from marketdata.choices import SymbolType
 from tests import factories
 from tests.trading import desk
 from trading import charges
@@ -176,6 +177,34 @@ def test_a_rate_of_the_table_comes_before_a_computed_one(
     assert charges.charge_funding() == 2
     assert [each.charges.get().amount for each in longs_and_shorts] == [D(6), D(-6)]
     assert Posting.objects.filter(transfer__kind=TransferKind.FUNDING).aggregate(sum=Sum("amount"))["sum"] == 0
+
+
+def test_a_perpetual_without_a_price_holds_up_no_other(
+    longs_and_shorts: tuple[Account, Account], time_machine: Any
+) -> None:
+    factories.instrument(
+        "ETHUSDT.P",
+        type=SymbolType.CRYPTO,
+        base_currency="ETH",
+        quote_currency="USDT",
+        qty_step=D("0.01"),
+        min_qty=D("0.01"),
+    )
+    factories.quote("ETHUSDT.P", "2999", "3001", size="100")
+    other = factories.account(Profile.PERPETUAL, symbols=["ETHUSDT.P"], base="USDT")
+    desk.fill(other, "buy", "1", "ETHUSDT.P")
+    first = datetime(2026, 11, 23, 16, tzinfo=UTC)
+    for due in (first, first + timedelta(hours=8)):
+        for symbol in ("BTCUSDT.P", "ETHUSDT.P"):
+            FundingRate.objects.create(instrument=factories.instrument(symbol), due_at=due, rate=D("0.0001"))
+        time_machine.move_to(due, tick=False)
+        factories.quote("ETHUSDT.P", "2999", "3001", size="100")
+        assert charges.charge_funding() == 1
+    assert [len(amounts(each)) for each in (*longs_and_shorts, other)] == [0, 0, 2]
+    assert ChargeSchedule.objects.get().due_at == first
+    factories.quote("BTCUSDT.P", "59999", "60001", size="100")
+    assert charges.charge_funding() == 4
+    assert ChargeSchedule.objects.get().due_at == first + timedelta(hours=16)
 
 
 def test_the_statement_shows_charges_with_the_running_balance(

@@ -64,6 +64,18 @@ def test_a_margin_call_is_made_once_until_the_level_is_restored(account: Account
     assert kinds(account) == ["call", "restored"]
 
 
+def test_a_position_that_is_no_multiple_of_a_greater_step_is_stopped_out(group: AccountGroup) -> None:
+    account = factories.account(of_group=group, deposits={"USD": D(400)})
+    desk.fill(account, "buy", "15000")
+    instrument = account.positions.get().instrument
+    instrument.qty_step = instrument.min_qty = D(10000)
+    instrument.save()
+    fall("1.08000")
+    assert liquidation.review(account.pk).kind == DecisionKind.CLOSE  # type: ignore[union-attr]
+    desk.drain(account)
+    assert not account.positions.open().exists()
+
+
 def test_orders_are_cancelled_first_then_the_worst_position_is_closed_until_the_level_is_restored(
     account: Account,
 ) -> None:

@@ -4,13 +4,13 @@ from decimal import Decimal
 
 import pytest
 
-from accounts.choices import CommissionKind, Profile
+from accounts.choices import AccountState, CommissionKind, Profile
 from accounts.models import Account
 from marketdata.choices import Shortability
 from marketdata.models import Instrument
 from tests import factories
 from tests.trading import desk
-from trading import leverage
+from trading import leverage, orders
 from trading.errors import OrderRejected, Reason
 from trading.models import MarginTier
 
@@ -43,6 +43,14 @@ def test_resting_orders_count_towards_the_bands(tiered: Account) -> None:
     first = desk.place(tiered, "buy", "100000", limit="1.00000")
     second = desk.place(tiered, "buy", "100000", limit="1.00000")
     assert (first.held, second.held) == (D(2000), D(5000))
+
+
+def test_changing_the_older_of_two_orders_by_a_tick_leaves_both_in_their_bands(tiered: Account) -> None:
+    first, second = (desk.fill(tiered, "buy", "100000", limit="0.90000") for _ in range(2))
+    assert (first.held, second.held) == (D(1800), D(4200))  # 2 % of 90,000; 2 % of 10,000 and 5 % of 80,000
+    for order in (first, second, first):
+        orders.modify(tiered.pk, order.pk, qty=D(100_000), limit_price=D("0.89999"))
+    assert [each.held for each in tiered.orders.order_by("pk")] == [D("1799.98"), D("4199.92")]
 
 
 def test_tiers_of_the_instrument_replace_those_for_all(tiered: Account) -> None:
@@ -88,6 +96,17 @@ def test_selling_short_needs_a_share_that_can_be_borrowed(db: None, shortability
     with pytest.raises(OrderRejected):
         desk.place(account, "sell", "1", "AAPL")
     assert account.orders.count() == 2
+
+
+def test_the_older_of_two_sales_does_not_grow_beyond_what_both_can_sell(db: None) -> None:
+    factories.instrument("AAPL", session_regular="24x7", shortability=Shortability.NONE)
+    factories.quote("AAPL", "199.90", "200.00")
+    account = factories.account(Profile.EXCHANGE, symbols=["AAPL"])
+    desk.fill(account, "buy", "20", "AAPL")
+    older, _younger = (desk.fill(account, "sell", "10", "AAPL", limit="250") for _ in range(2))
+    orders.modify(account.pk, older.pk, qty=D(10), limit_price=D("249.99"))
+    with pytest.raises(OrderRejected, match="cannot be sold short"):
+        orders.modify(account.pk, older.pk, qty=D(11))
 
 
 def test_a_sale_that_became_a_short_one_meanwhile_is_not_filled(db: None) -> None:
@@ -137,6 +156,36 @@ def test_lower_leverage_takes_margin_or_is_refused_with_nothing_changed(perp: Ac
     assert refusal.value.reason is Reason.MARGIN
     assert holds(perp) == (D(7500), D(1250))
     assert leverage.choice(perp, "BTCUSDT.P").current == 4
+
+
+def test_an_order_that_turns_a_position_is_margined_anew_less_what_closing_sets_free(perp: Account) -> None:
+    orders.cancel(perp.pk, perp.orders.live().get().pk)
+    desk.fill(perp, "sell", "1", "BTCUSDT.P", limit="66000")  # opens 0.5 at 66,000, and sets free that at 60,000
+    assert holds(perp) == (D(3000), D(300))
+    for chosen, held in ((10, D(300)), (20, D(150))):
+        leverage.choose(perp.pk, "BTCUSDT.P", D(chosen))
+        assert holds(perp) == (D(30_000) / chosen, held)
+
+
+def test_leverage_leaves_orders_in_their_bands(perp: Account) -> None:
+    MarginTier.objects.create(conditions=perp.group.conditions_at(), floor=D(32_000), rate=D("0.15"))
+    orders.modify(perp.pk, perp.orders.live().get().pk, qty=D("0.1"))
+    desk.fill(perp, "buy", "0.1", "BTCUSDT.P", limit="50000")
+    before = list(perp.orders.live().order_by("pk").values_list("held", flat=True))
+    assert before == [D(650), D(750)]  # 10 % of 2,000 and 15 % of 3,000; 15 % of 5,000
+    leverage.choose(perp.pk, "BTCUSDT.P", D(10))
+    assert list(perp.orders.live().order_by("pk").values_list("held", flat=True)) == before
+
+
+@pytest.mark.parametrize("state", [AccountState.NO_TRADING, AccountState.BLOCKED])
+def test_an_account_that_may_not_trade_has_its_leverage_stay(perp: Account, state: AccountState) -> None:
+    perp.state = state
+    perp.save(update_fields=["state"])
+    with pytest.raises(OrderRejected, match="cannot trade at the moment"):
+        leverage.choose(perp.pk, "BTCUSDT.P", D(25))
+    with pytest.raises(OrderRejected, match="cannot trade at the moment"):
+        leverage.preview(perp, "BTCUSDT.P", D(25))
+    assert holds(perp) == (D(3000), D(500))
 
 
 @pytest.mark.parametrize("asked", ["0.5", "50.5", "51", "1000000"])

@@ -396,6 +396,20 @@ def test_a_close_of_more_than_there_is_is_refused(account: Account) -> None:
         positions.close(account.pk, account.positions.open().get().pk, amount=D(11000), request_id="c")
 
 
+def test_a_position_that_is_no_multiple_of_a_greater_step_is_closed_as_a_whole(account: Account) -> None:
+    desk.fill(account, "buy", "15000")
+    position = account.positions.select_related("instrument").get()
+    position.instrument.qty_step = position.instrument.min_qty = D(10000)
+    position.instrument.save()
+    with pytest.raises(OrderRejected) as refused:
+        positions.close(account.pk, position.pk, amount=D(5000), request_id="a")
+    assert refused.value.reason is Reason.QTY_STEP
+    positions.close(account.pk, position.pk, amount=D(10000), request_id="b")
+    positions.close(account.pk, position.pk, request_id="c")
+    desk.drain(account)
+    assert not account.positions.open().exists()
+
+
 def test_a_close_whose_position_is_gone_is_cancelled_not_turned(account: Account) -> None:
     desk.fill(account, "buy", "10000")
     close = positions.close(account.pk, account.positions.open().get().pk, request_id="c")

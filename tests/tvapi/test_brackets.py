@@ -315,3 +315,82 @@ def test_a_broken_report_is_refused(tv, account, change):
 
     refused(tv.post("/accounts/FX/trackLatency", {**REPORT, **change}))
     assert not LatencyReport.objects.exists()
+
+
+STOP = {**LIMIT, "type": "stop", "limitPrice": "", "stopPrice": "1.12"}
+
+
+def previewed_and_changed(tv, of: str, **change: object) -> tuple[dict, str]:
+    """The preview of a change, and the sentence that the change itself is refused with, if it is."""
+    order = {name: value for name, value in shown(tv)[of].items() if name in ("instrument", "side", "type", "qty")}
+    estimate = preview(tv, order, id=of, **change)
+    confirm_id = estimate.get("confirmId", "")
+    answer = tv.put(f"/accounts/FX/orders/{of}", {"qty": order["qty"], **change}, confirmId=confirm_id, locale="en")
+    return estimate, answer.get("errmsg", "")
+
+
+@pytest.mark.parametrize("duration", ["day", "gtd"])
+def test_a_previewed_change_without_a_duration_keeps_it(tv, account, duration):
+    until = int((timezone.now() + timedelta(days=2)).timestamp())
+    date = {"durationDateTime": until} if duration == "gtd" else {}
+    of = place(tv, {**LIMIT, "durationType": duration, **date})
+    estimate, refusal = previewed_and_changed(tv, of, qty=20000)
+    assert (refusal, "errors" in estimate) == ("", False)
+    due = account.orders.get().expires_at
+    rows = {row["title"]: row["value"] for section in estimate["sections"] for row in section["rows"]}
+    assert rows["Good till"] == f"{due:%Y-%m-%d %H:%M} UTC"
+    assert shown(tv)[of]["duration"] == {"type": duration, **({"datetime": until} if date else {})}
+
+
+def test_a_bracket_is_previewed_as_a_bracket(tv, account):
+    """Not as an order of its own, which would lie on the wrong side of the market or too far from it."""
+    factories.change_conditions(account.group, price_band=D("0.01"))
+    of = brackets(tv, place(tv, {**STOP, "stopPrice": "1.105", "stopLoss": "1.104"}))["stop"]["id"]
+    for price in ("1.1045", "1.05"):
+        estimate, refusal = previewed_and_changed(tv, of, stopPrice=price)
+        assert (refusal, "errors" in estimate) == ("", False)
+        assert account.orders.get(pk=of).stop_price == D(price)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"qty": 20000}, "A stop loss or take profit always has the quantity of what it protects."),
+        ({"stopPrice": "1.13"}, "The stop loss must lie below 1.12."),
+        ({"takeProfit": "1.2"}, "A stop loss or take profit cannot itself have a stop loss or take profit."),
+    ],
+)
+def test_what_a_bracket_is_refused_its_preview_says(tv, account, change, sentence):
+    of = brackets(tv, place(tv, {**STOP, "stopLoss": "1.115"}))["stop"]["id"]
+    estimate, refusal = previewed_and_changed(tv, of, **change)
+    assert (estimate["errors"], refusal) == ([sentence], sentence)
+    assert "confirmId" not in estimate
+
+
+def test_brackets_of_a_partly_filled_order_are_previewed_against_the_market(tv, account):
+    factories.quote("EURUSD", "1.10000", "1.10010", size="4000")
+    of = place(tv, {**LIMIT, "limitPrice": "1.1001"})
+    desk.drain(account)
+    factories.quote("EURUSD", "1.09500", "1.10020")
+    estimate, refusal = previewed_and_changed(tv, of, stopLoss="1.098")
+    assert (estimate["errors"], refusal) == (
+        ["The stop loss must lie below 1.095."],
+        "The stop loss must lie below 1.095.",
+    )
+
+
+def test_brackets_of_a_closing_order_are_refused_by_its_preview(tv, account):
+    place(tv, MARKET)
+    desk.drain(account)
+    tv.delete(f"/accounts/FX/positions/{account.positions.get().pk}")
+    of = str(account.orders.live().get().pk)
+    estimate, refusal = previewed_and_changed(tv, of, stopLoss="1.2")
+    sentence = "An order that closes a position takes no stop loss or take profit."
+    assert (estimate["errors"], refusal) == ([sentence], sentence)
+
+
+def test_an_order_that_moves_beyond_its_bracket_is_refused_by_its_preview_too(tv, account):
+    of = place(tv, {**LIMIT, **PAIR})
+    estimate, refusal = previewed_and_changed(tv, of, limitPrice="1.075", **PAIR)
+    sentence = "The stop loss must lie below 1.075."
+    assert (estimate["errors"], refusal) == ([sentence], sentence)

@@ -28,12 +28,15 @@ class Venue(Protocol):
     def cancel(self, order: Order, *, by: User | None) -> Handling:
         """End an order. Asking again while the venue has not answered asks nothing new."""
 
+    def check_replace(self, order: Order, ticket: Ticket) -> None:
+        """Raise OrderRejected (CHANGE_PENDING, VENUE_DURATION) when the order cannot be made what the ticket says."""
+
     def replace(
         self, account: Account, order: Order, ticket: Ticket, held_before: Decimal, *, by: User | None
     ) -> Handling:
         """Give an order the ticket's quantity and prices. `held_before` is what it held before it held for the ticket.
 
-        Raises OrderRejected(CHANGE_PENDING) while another change is on its way.
+        Raises OrderRejected as `check_replace` does.
         """
 
     def ask(self, order: Order) -> Handling:
@@ -48,6 +51,9 @@ class Internal:
 
     def cancel(self, order: Order, *, by: User | None) -> Handling:
         return Handling.HERE
+
+    def check_replace(self, order: Order, ticket: Ticket) -> None:
+        pass
 
     def replace(
         self, account: Account, order: Order, ticket: Ticket, held_before: Decimal, *, by: User | None

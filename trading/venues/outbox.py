@@ -48,6 +48,10 @@ class Fix:
             order.record(EventKind.CANCEL_ASKED, by=by)
         return Handling.THERE
 
+    def check_replace(self, order: Order, ticket: Ticket) -> None:
+        if order.requests.filter(kind=VenueRequestKind.NEW).exclude(state=RequestState.WAITING).exists():
+            _check_there(order, ticket)
+
     def replace(
         self, account: Account, order: Order, ticket: Ticket, held_before: Decimal, *, by: User | None
     ) -> Handling:
@@ -58,11 +62,10 @@ class Fix:
             _amend(unsent, ticket, order.held)
             unsent.save()
             return Handling.HERE
-        if ticket.qty == order.qty and (ticket.limit_price, ticket.stop_price) == (order.limit_price, order.stop_price):
+        _check_there(order, ticket)
+        if not _differs(order, ticket):
             hold(account, order, held_before)
             return Handling.THERE  # nothing changes there
-        if order.requests.pending().filter(kind__in=[VenueRequestKind.REPLACE, VenueRequestKind.CANCEL]).exists():
-            raise OrderRejected(Reason.CHANGE_PENDING)
         held_after = order.held
         hold(account, order, max(held_before, held_after))
         order.save(update_fields=["held"])
@@ -111,6 +114,25 @@ def _unsent(order: Order) -> VenueRequest | None:
     return waiting.filter(kind=VenueRequestKind.NEW, state=RequestState.WAITING).first()
 
 
+def _check_there(order: Order, ticket: Ticket) -> None:
+    """Of an order that was sent: it does not become immediate, or the reverse, and takes one change at a time."""
+    if _time_in_force(ticket.duration) != _time_in_force(order.duration):
+        raise OrderRejected(Reason.VENUE_DURATION, duration=ticket.duration.label)
+    on_their_way = order.requests.pending().filter(kind__in=[VenueRequestKind.REPLACE, VenueRequestKind.CANCEL])
+    if _differs(order, ticket) and on_their_way.exists():
+        raise OrderRejected(Reason.CHANGE_PENDING)
+
+
+def _differs(order: Order, ticket: Ticket) -> bool:
+    """Whether the venue is told of the change: due dates are ours."""
+    asked = (ticket.qty, ticket.limit_price, ticket.stop_price)
+    return asked != (order.qty, order.limit_price, order.stop_price)
+
+
+def _time_in_force(duration: str) -> str:
+    return IMMEDIATE.get(duration, GOOD_TILL_CANCEL)
+
+
 def _request(order: Order, session: FixSession, kind: VenueRequestKind, *, by: User | None = None) -> VenueRequest:
     return VenueRequest(
         order=order,
@@ -122,7 +144,7 @@ def _request(order: Order, session: FixSession, kind: VenueRequestKind, *, by: U
         qty=order.qty,
         limit_price=order.limit_price,
         stop_price=None if order.triggered_at else order.stop_price,
-        time_in_force=IMMEDIATE.get(order.duration, GOOD_TILL_CANCEL),
+        time_in_force=_time_in_force(order.duration),
         filled_before=order.filled_qty,
         held_before=order.held,
         held_after=order.held,
@@ -133,6 +155,7 @@ def _request(order: Order, session: FixSession, kind: VenueRequestKind, *, by: U
 def _amend(request: VenueRequest, ticket: Ticket, held_after: Decimal) -> None:
     request.qty, request.limit_price, request.stop_price = ticket.qty, ticket.limit_price, ticket.stop_price
     request.type, request.held_after = _type_there(request.order), held_after
+    request.time_in_force = _time_in_force(ticket.duration)
     _protect(request)
 
 

@@ -43,18 +43,7 @@ class OrderView(WireView):
         """Give the order its whole new state: a price not sent stays, a bracket not sent is removed (ORD-19)."""
         account, order = self.account(account_id), order_id_of(order_id)
         values = self.read_form(forms.OrderForm)
-        orders.modify(
-            account.pk,
-            order,
-            qty=values["qty"],
-            limit_price=values.get("limitPrice"),
-            stop_price=values.get("stopPrice"),
-            duration=values.get("durationType"),
-            good_till=values.get("durationDateTime"),
-            wanted=forms.brackets(values),
-            confirm_id=confirm_id(self),
-            by=self.user,
-        )
+        orders.modify(account.pk, order, **forms.change(values), confirm_id=confirm_id(self), by=self.user)
         return accepted()
 
     def delete(self, request: Request, account_id: str, order_id: str) -> Response:
@@ -69,8 +58,11 @@ class PreviewView(WireView):
     def post(self, request: Request, account_id: str) -> Response:
         account = self.account(account_id)
         values = self.read_form(forms.PreviewForm)
-        order = order_id_of(values["id"]) if "id" in values else None
-        return ok(wire.preview(previews.of_ticket(account, forms.ticket(values), order_id=order)))
+        if "id" in values:
+            preview = previews.of_change(account, order_id_of(values["id"]), **forms.change(values))
+        else:
+            preview = previews.of_ticket(account, forms.ticket(values))
+        return ok(wire.preview(preview))
 
 
 class LatencyView(WireView):

@@ -16,6 +16,7 @@ from tests import factories
 from tests.trading import desk
 from tests.trading.venues import conftest as desk_of_venues
 from trading import orders, positions
+from trading.choices import DurationType
 from trading.errors import OrderRejected, Reason
 from trading.models import Order
 from trading.states import OrderStatus
@@ -160,6 +161,51 @@ def test_a_second_change_is_refused_while_one_is_on_its_way(order: Order, accoun
         orders.modify(account.pk, order.pk, qty=D(50000))
     assert refused.value.reason == Reason.CHANGE_PENDING
     assert Order.objects.get(pk=order.pk).held == held
+
+
+@pytest.mark.parametrize("duration", [DurationType.IOC, DurationType.FOK])
+@pytest.mark.parametrize("qty", ["10000", "20000"])
+def test_what_rests_there_does_not_become_immediate(
+    order: Order, account: Account, duration: DurationType, qty: str
+) -> None:
+    take(order, ReportKind.ACKNOWLEDGED)
+    with pytest.raises(OrderRejected) as refused:
+        orders.modify(account.pk, order.pk, qty=D(qty), duration=duration)
+    assert refused.value.reason == Reason.VENUE_DURATION
+    order.refresh_from_db()
+    assert (order.duration, order.requests.count()) == (DurationType.GTC, 1)
+    orders.modify(account.pk, order.pk, qty=D(10000), duration=DurationType.DAY)  # due dates are ours
+    assert order.requests.count() == 1
+
+
+def test_what_was_not_sent_becomes_immediate(account: Account, session: FixSession) -> None:
+    order = desk.place(account, "buy", "10000", limit="1.09")
+    desk.drain(account)
+    for duration, there in ((DurationType.FOK, "4"), (DurationType.IOC, "3"), (DurationType.GTC, "1")):
+        orders.modify(account.pk, order.pk, qty=D(20000), duration=duration)
+        assert (order.requests.get().time_in_force, order.requests.get().qty) == (there, 20000)
+
+
+@pytest.mark.parametrize("sent_before", [True, False])
+@pytest.mark.parametrize(
+    ("side", "there", "near", "reason"),
+    [("buy", "1.12", "1.08", Reason.STOP_SIDE_BUY), ("sell", "1.08", "1.12", Reason.STOP_SIDE_SELL)],
+)
+def test_a_stop_does_not_go_to_this_side_of_the_market_there(
+    session: FixSession, side: str, there: str, near: str, reason: Reason, sent_before: bool
+) -> None:
+    factories.quote("EURUSD", "1.10000", "1.10010")
+    account = factories.account(of_group=factories.group(symbols=["EURUSD"], stops_both_ways=True))
+    order = desk.place(account, side, "10000", stop=there)
+    if sent_before:
+        desk.drain(account)
+        send(session)
+        take(order, ReportKind.ACKNOWLEDGED)
+    with pytest.raises(OrderRejected) as refused:
+        orders.modify(account.pk, order.pk, qty=D(10000), stop_price=D(near))
+    assert refused.value.reason == reason
+    order.refresh_from_db()
+    assert (order.stop_price, order.if_touched) == (D(there), False)
 
 
 def test_a_change_down_to_what_is_filled_cancels_the_rest(order: Order, account: Account, session: FixSession) -> None:
