@@ -49,10 +49,10 @@ class Login:
     accounts: dict[str, OwnAccount]
 
 
-def issue(user: User) -> tuple[str, datetime]:
-    """A token for a login with a password, and when it ends. Earlier tokens of the user go on working."""
+def issue(user: User, *, lifetime_seconds: int | None = None) -> tuple[str, datetime]:
+    """A token as for a login with a password, and when it ends. Earlier tokens of the user go on working."""
     token = new()
-    row = keep(token, user, lifetime_seconds=settings.TOKEN_LIFETIME_SECONDS)
+    row = keep(token, user, lifetime_seconds=lifetime_seconds or settings.TOKEN_LIFETIME_SECONDS)
     return token, row.expires_at
 
 

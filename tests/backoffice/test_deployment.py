@@ -48,7 +48,7 @@ def test_a_network_that_is_none_is_refused_by_name() -> None:
 
 
 def test_commands_of_the_demo_refuse_production() -> None:
-    for argv in (["make_assertion"], ["expire_token", "x"], ["seed_demo"]):
+    for argv in (["make_assertion"], ["expire_token", "x"], ["give_token", "x"], ["seed_demo"]):
         result = _manage(*argv)
         assert result.returncode == 1, argv
         assert "production" in result.stderr

@@ -71,8 +71,11 @@ def test_a_statement_speaks_the_language_asked_for(language: str, monkeypatch: p
     asked = {"first": str(today), "last": str(today), "language": language, "format": "pdf"}
     address = reverse("page:account_statement", args=[account.pk])
     assert browser(Role.OPERATIONS).get(address, asked).content.startswith(b"%PDF")
+    empty = factories.account(deposits={})
+    browser(Role.SUPPORT).get(reverse("page:account_statement", args=[empty.pk]), asked)
     with translation.override(language):
         words = [gettext(word) for word in (*WORDS, "Deposit")]
+        assert gettext("No money was ever booked in this account.") in drawn
         number = format_decimal(Decimal("1234567.5"), locale=translation.to_locale(language))
     if language != "en":
         assert not {text for text in drawn if text in WORDS} - set(words)

@@ -4,6 +4,7 @@ import time
 from datetime import timedelta
 
 import pytest
+from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 from accounts import tokens
@@ -101,6 +102,17 @@ def test_expired_token_gets_401(trader):
     status, answer = client.send("GET", "/accounts")
     assert (status, answer) == (401, {"s": "error", "errmsg": "Your session has ended. Please log in again."})
     assert client.response["WWW-Authenticate"] == "Bearer"
+
+
+def test_a_fixed_token_is_given_for_tests_and_lasts_as_long_as_a_token_may(trader, capsys):
+    call_command("give_token", "trader")
+    token = capsys.readouterr().out.strip()
+    assert TradingView(token).get("/config")["s"] == "ok"
+    left = AccessToken.objects.get().expires_at - timezone.now()
+    assert timedelta(days=23) < left <= timedelta(days=24)
+    for wrong in (["nobody"], ["trader", "--days=25"], ["trader", "--days=0"]):
+        with pytest.raises(CommandError):
+            call_command("give_token", *wrong)
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,7 @@ OF_PAGE = {
     "This page was open for too long, or cookies are switched off.",
     "Please go back to TradingView and begin again.",
 }
+NO_MONEY = "No money was ever booked in this account."  # on paper: tests/operations/test_statement_pdf.py
 TOO_MUCH = "There were too many requests. Please wait a moment."
 
 
@@ -122,7 +123,7 @@ def scene(trader: User, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Scene
 
 def test_no_sentence_is_forgotten() -> None:
     coded = {str(reason.label) for reason in Reason}
-    assert coded | set(SENTENCES) | OF_PAGE | {TOO_MUCH} == sentences()
+    assert coded | set(SENTENCES) | OF_PAGE | {TOO_MUCH, NO_MONEY} == sentences()
     assert set(REASONS) | ENDS == set(Reason)
 
 

@@ -53,7 +53,7 @@ class PeriodForm(forms.Form):
     may_lag=True,
 )
 def account_statement(request: HttpRequest, pk: int) -> HttpResponse:
-    """The account's money over some days, as a page, or with `format` as CSV or PDF, that in the client's language."""
+    """The account's money over some days, as a page, or with `format` as CSV, or as PDF in the language chosen."""
     account = get_object_or_404(Account.objects.select_related("client", "currency"), pk=pk)
     form = PeriodForm(request.GET if "first" in request.GET else _this_month())
     if not form.is_valid():
