@@ -8,7 +8,8 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 import msgspec
-from django.db.models import F, Q, QuerySet, Sum
+from django.db import connection
+from django.db.models import F, Q, Sum
 
 from accounts.models import Account, Currency, TradingConditions
 from marketdata.choices import InstrumentState
@@ -22,6 +23,22 @@ from trading.margin_terms import Upkeep, Upkeeps
 from trading.models import MarginDecision, Position
 from trading.prices import Prices
 from trading.valuation import Portfolio
+
+WARNINGS = (DecisionKind.CALL, DecisionKind.CANCEL_ORDERS, DecisionKind.CLOSE)
+
+# The latest of each account, from one account to the next by the index: as long as there are accounts with decisions,
+# however many decisions each has had.
+_WARNED = f"""
+WITH RECURSIVE latest AS (
+    (SELECT account_id, kind, level FROM {MarginDecision._meta.db_table} ORDER BY account_id, id DESC LIMIT 1)
+  UNION ALL
+    SELECT following.* FROM latest, LATERAL (
+      SELECT account_id, kind, level FROM {MarginDecision._meta.db_table}
+       WHERE account_id > latest.account_id ORDER BY account_id, id DESC LIMIT 1
+    ) AS following
+)
+SELECT account_id FROM latest WHERE kind = ANY(%s) ORDER BY level NULLS LAST, account_id
+"""  # noqa: S608
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +141,7 @@ def now(account: Account, positions: Sequence[Position], prices: Prices) -> tupl
 
 def is_warning(latest: str | None) -> bool:
     """After this latest decision, does the account stand below its margin call?"""
-    return latest in (DecisionKind.CALL, DecisionKind.CANCEL_ORDERS, DecisionKind.CLOSE)
+    return latest in WARNINGS
 
 
 def _being_closed(account: Account) -> dict[int, Decimal]:
@@ -168,15 +185,12 @@ def _priced(
 
 def last_decisions(accounts: Sequence[int]) -> dict[int, str]:
     """The kind of each account's latest decision."""
-    return dict(_latest().filter(account__in=accounts).values_list("account_id", "kind"))
+    latest = MarginDecision.objects.order_by("account_id", "-pk").distinct("account_id")
+    return dict(latest.filter(account__in=accounts).values_list("account_id", "kind"))
 
 
 def warned_accounts() -> list[int]:
     """Accounts whose latest decision is a warning, those that fell the lowest first."""
-    latest = _latest().values_list("account_id", "kind", "level")
-    warned = [(pk, level) for pk, kind, level in latest if is_warning(kind)]
-    return [pk for pk, _level in sorted(warned, key=lambda each: (each[1] is None, each[1]))]
-
-
-def _latest() -> QuerySet[MarginDecision]:
-    return MarginDecision.objects.order_by("account_id", "-pk").distinct("account_id")
+    with connection.cursor() as cursor:
+        cursor.execute(_WARNED, [list(WARNINGS)])
+        return [account_id for (account_id,) in cursor.fetchall()]

@@ -258,6 +258,24 @@ def test_last_decisions_are_those_of_each_account(account: Account) -> None:
     assert exposure.warned_accounts() == [account.pk]
 
 
+def test_accounts_with_a_warning_are_those_whose_latest_decision_is_one_the_lowest_first(
+    account: Account, group: AccountGroup
+) -> None:
+    lower = factories.account(of_group=group, deposits={"USD": D(4700)})
+    desk.fill(lower, "buy", "210000")
+    untouched = factories.account(of_group=group)
+    desk.fill(untouched, "buy", "1000")
+    all_of_them = (account, lower, untouched)
+    fall("1.09800")
+    for each in all_of_them:
+        liquidation.review(each.pk)
+    assert exposure.warned_accounts() == [lower.pk, account.pk]
+    fall("1.09950")  # enough for the first one
+    for each in all_of_them:
+        liquidation.review(each.pk)
+    assert exposure.warned_accounts() == [lower.pk]
+
+
 def test_a_decision_cannot_be_changed(account: Account) -> None:
     from django.db import ProgrammingError, transaction
 
