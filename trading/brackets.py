@@ -198,7 +198,7 @@ def _set(
     for role, bracket in existing.items():
         if role not in legs_by_role:
             heir = next((other for name, other in existing.items() if name in legs_by_role), None)
-            _end(booking, bracket, Reason.BRACKET_REMOVED, by=by, heir=heir)
+            _end(booking, bracket, OrderRejected(Reason.BRACKET_REMOVED), by=by, heir=heir)
             touched.append(bracket)
     for role, leg in legs_by_role.items():
         if role in existing:
@@ -352,9 +352,8 @@ def _follow_partner(booking: Booking, order: Order, live: list[Order]) -> list[O
         return _resize(booking, partners, order.leaves_qty)
     touched = _end_all(booking, partners, Reason.OCO)
     parent = order.parent
-    if parent and not parent.is_final and venues.of(parent).cancel(parent, by=None) is Handling.HERE:
-        _end(booking, parent, Reason.PROTECTION_EXECUTED)
-        touched.append(parent)
+    if parent and not parent.is_final:
+        touched += _end_rest(booking, parent, OrderRejected(Reason.PROTECTION_EXECUTED))
     return touched
 
 
@@ -370,11 +369,11 @@ def _follow_positions(booking: Booking, live: list[Order]) -> list[Order]:
             continue
         touched += _end_all(booking, [bracket], Reason.POSITION_CLOSED)
         if (parent := bracket.parent) and not parent.is_final:
-            touched.append(_back_beside(booking, bracket, parent))
+            touched += _back_beside(booking, bracket, parent)
     return touched
 
 
-def _back_beside(booking: Booking, ended: Order, parent: Order) -> Order:
+def _back_beside(booking: Booking, ended: Order, parent: Order) -> list[Order]:
     """The rest of an order goes on when the position that it began is closed: with a bracket like the one that ended.
 
     Where it would lie on the wrong side of the order's own price by now, the rest ends instead; returns what changed.
@@ -387,12 +386,16 @@ def _back_beside(booking: Booking, ended: Order, parent: Order) -> Order:
         elif base is not None:
             check_side(leg, side, base)
     except OrderRejected as refusal:
-        if venues.of(parent).cancel(parent, by=None) is Handling.HERE:
-            endings.end(booking.account, parent, OrderStatus.CANCELLED, at=booking.at, because=refusal)
-            parent.save()
-            parent.record(EventKind.CANCELLED, reason=refusal.reason)
-        return parent
-    return _create(booking, ended.instrument, side, parent.qty, leg, by=None, parent=parent)
+        return _end_rest(booking, parent, refusal)
+    return [_create(booking, ended.instrument, side, parent.qty, leg, by=None, parent=parent)]
+
+
+def _end_rest(booking: Booking, order: Order, because: OrderRejected) -> list[Order]:
+    """What is left of an order, and the brackets beside it. At a venue it ends when that says so."""
+    if venues.of(order).cancel(order, by=None) is not Handling.HERE:
+        return []
+    _end(booking, order, because)
+    return [order, *_end_all(booking, relatives.tied_to(order), Reason.PARENT_ENDED)]
 
 
 def _resize(booking: Booking, resized: Iterable[Order], leaves: Decimal) -> list[Order]:
@@ -442,11 +445,13 @@ def _changed(booking: Booking, bracket: Order) -> None:
 
 def _end_all(booking: Booking, ended: list[Order], reason: Reason) -> list[Order]:
     for bracket in ended:
-        _end(booking, bracket, reason)
+        _end(booking, bracket, OrderRejected(reason))
     return ended
 
 
-def _end(booking: Booking, order: Order, reason: Reason, *, by: User | None = None, heir: Order | None = None) -> None:
-    endings.end(booking.account, order, OrderStatus.CANCELLED, at=booking.at, because=OrderRejected(reason), heir=heir)
+def _end(
+    booking: Booking, order: Order, because: OrderRejected, *, by: User | None = None, heir: Order | None = None
+) -> None:
+    endings.end(booking.account, order, OrderStatus.CANCELLED, at=booking.at, because=because, heir=heir)
     order.save()
-    order.record(EventKind.CANCELLED, by=by, reason=reason)
+    order.record(EventKind.CANCELLED, by=by, reason=because.reason)

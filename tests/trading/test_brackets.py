@@ -644,3 +644,22 @@ def test_a_reverse_opens_no_more_than_the_position_that_it_turns(net: Account) -
     position = net.positions.open().get()
     assert (position.side, position.qty, order.status) == (Side.SELL, 10000, CANCELLED)
     assert order.filled_qty == 16000
+
+
+def test_a_rest_that_is_cancelled_leaves_none_of_its_brackets(db: None) -> None:
+    """The take profit is the older of the two, and goes back beside the rest before the moved stop is looked at."""
+    factories.quote("EURUSD", "1.10000", "1.10010", size="4000")
+    account = factories.account()
+    order = desk.place(account, "buy", "10000", limit="1.1001", tp="1.1200")
+    both = Brackets(stop_loss=D("1.0900"), take_profit=D("1.1200"))
+    orders.modify(account.pk, order.pk, qty=D(10000), wanted=both)
+    desk.drain(account)
+    desk.market(account, "1.11000", "1.11010", size="4000")
+    moved = Brackets(stop_loss=D("1.1050"), take_profit=D("1.1200"))
+    positions.protect(account.pk, account.positions.get().pk, moved)
+    desk.drain(account)
+    positions.close(account.pk, account.positions.get().pk, request_id="c")
+    desk.drain(account)
+    order.refresh_from_db()
+    assert (order.status, order.filled_qty) == (CANCELLED, 4000)
+    assert not Order.objects.live().exists()
