@@ -40,8 +40,8 @@ from marketdata.chunks import (
 )
 from marketdata.layouts import BAR_COLUMNS, Layout
 from marketdata.models import BarChunk, Instrument
-from marketdata.recording_text import RowFault, open_text
-from marketdata.recordings import Skip
+from marketdata.recording_text import open_text
+from marketdata.recordings import Skip, minute
 from marketdata.sessions import NeverOpens
 
 BLOCK = 20_000  # rows in one go: Postgres takes some days in while the next are read
@@ -157,7 +157,7 @@ class _Importer:
             scale, prices = self._prices([cells[layout.places[name]] for name in BAR_COLUMNS[1:5]])
             v = _volumes(cells[layout.places["volume"]]) if "volume" in layout.places else ["0"] * len(times)
             comparable, volumes = _comparable(prices), list(map(int, v))
-        except (ValueError, RowFault):
+        except ValueError:
             raise NeedsCare from None
         self._check(times, comparable, LARGEST // 10 ** (self._finest - scale))
         return self._kept(Columns(scale, times, prices, v), volumes)
@@ -296,7 +296,7 @@ def _finer(digits: list[str], by: int) -> list[str]:
 
 
 def _minutes(texts: Sequence[str]) -> list[int]:
-    """Unix seconds of minutes' starts. Raises `ValueError`, `RowFault`."""
+    """Unix seconds of minutes' starts. Raises `ValueError`."""
     if {text[16:] for text in texts} <= PLAIN_SECONDS and {text[10:11] for text in texts} <= {" ", "T"}:
         days = [text[:10] for text in texts]
         first_second = {day: layouts.day_second(day) for day in set(days)}
@@ -304,11 +304,4 @@ def _minutes(texts: Sequence[str]) -> list[int]:
             return [first_second[day] + SECOND_OF_DAY[text[11:16]] for day, text in zip(days, texts, strict=True)]
         except KeyError:
             raise ValueError from None
-    return [_minute(text) for text in texts]
-
-
-def _minute(text: str) -> int:
-    time_ms = layouts.time_ms(text)
-    if time_ms % 60_000:
-        raise ValueError
-    return time_ms // 1000
+    return [minute(text) for text in texts]

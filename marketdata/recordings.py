@@ -110,8 +110,8 @@ def _minute_of_day(text: str) -> int:
     return ms // 1000
 
 
-def _minute(text: str) -> int:
-    """Unix seconds of a minute's start."""
+def minute(text: str) -> int:
+    """Unix seconds of a minute's start. Raises `RowFault`."""
     time_ms = layouts.time_ms(text)
     if time_ms % MINUTE_MS:
         raise RowFault(_("The time %(text)s is not the start of a minute.") % {"text": text})
@@ -185,7 +185,7 @@ def _equity_day(fields: list[str], _recording: Recording) -> Bar:
 
 def _csv_minute(fields: list[str], recording: Recording) -> Bar:
     cells = [_layout(recording).cell(fields, name) for name in BAR_COLUMNS]
-    return _bar(_minute(cells[0]), map(_number, cells[1:5]), _size(cells[5] or "0"))
+    return _bar(minute(cells[0]), map(_number, cells[1:5]), _size(cells[5] or "0"))
 
 
 def _csv_tick(fields: list[str], recording: Recording) -> Tick:

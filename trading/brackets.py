@@ -9,7 +9,7 @@ Everything here happens under the account's lock, and with the orders locked by 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -50,12 +50,7 @@ def check_on_order(booking: Booking, order: Order, wanted: Brackets, base: Decim
     asked = _of_order(booking, order, wanted, base)
     if asked is None:
         return []
-    for leg in asked.legs:
-        bracket = asked.existing.get(leg.role)
-        if bracket:
-            _check_move(bracket, leg, asked.base)
-        else:
-            check_side(leg, asked.side, asked.base)
+    _check(asked)
     return asked.legs
 
 
@@ -72,7 +67,6 @@ class _Asked:
     """The brackets asked for beside the live ones, by role, of an order or a position; nothing is changed yet."""
 
     parent: Order | Position
-    side: Side
     base: Decimal
     legs: list[Leg]
     existing: dict[str, Order]
@@ -85,7 +79,7 @@ def _of_order(booking: Booking, order: Order, wanted: Brackets, base: Decimal) -
         return _of_position(booking, position, wanted) if wanted else None
     side = Side(order.side)
     existing = {each.role: each for each in relatives.tied_to(order)}
-    return _Asked(order, side, base, legs(order.instrument, side, wanted, base), existing)
+    return _Asked(order, base, legs(order.instrument, side, wanted, base), existing)
 
 
 def _of_position(booking: Booking, position: Position, wanted: Brackets) -> _Asked:
@@ -95,16 +89,35 @@ def _of_position(booking: Booking, position: Position, wanted: Brackets) -> _Ask
     if wanted and quote is None:
         raise OrderRejected(Reason.NO_PRICE, symbol=instrument.symbol)
     base = venue.price_for(side.opposite, quote) if quote else Decimal(0)
-    return _Asked(position, side, base, legs(instrument, side, wanted, base), existing)
+    return _Asked(position, base, legs(instrument, side, wanted, base), existing)
+
+
+def _check(asked: _Asked) -> None:
+    """Raise OrderRejected where a leg lies on the wrong side, or its bracket cannot be moved any more."""
+    for leg in asked.legs:
+        if bracket := asked.existing.get(leg.role):
+            _check_move(bracket, leg, asked.base)
+        else:
+            check_side(leg, Side(asked.parent.side), asked.base)
 
 
 def _give(booking: Booking, asked: _Asked, by: User | None) -> list[Order]:
-    def make(leg: Leg) -> Order:
-        parent, instrument = asked.parent, asked.parent.instrument
-        tie = {"parent": parent} if isinstance(parent, Order) else {"position": parent}
-        return _create(booking, instrument, asked.side, parent.qty, leg, by=by, **tie)
-
-    return _set(booking, asked.existing, asked.legs, make, asked.side, asked.base, by)
+    """Remove, move and make brackets until they are those asked for; returns all of them."""
+    _check(asked)
+    wanted = {leg.role: leg for leg in asked.legs}
+    touched = []
+    for role, bracket in asked.existing.items():
+        if role not in wanted:
+            heir = next((other for name, other in asked.existing.items() if name in wanted), None)
+            _end(booking, bracket, OrderRejected(Reason.BRACKET_REMOVED), by=by, heir=heir)
+            touched.append(bracket)
+    for role, leg in wanted.items():
+        if known := asked.existing.get(role):
+            _move(booking, known, leg, by=by)
+            touched.append(known)
+        else:
+            touched.append(_create(booking, asked.parent, leg, by=by))
+    return touched
 
 
 def modify(booking: Booking, bracket: Order, ticket: Ticket, *, by: User | None) -> None:
@@ -112,14 +125,13 @@ def modify(booking: Booking, bracket: Order, ticket: Ticket, *, by: User | None)
 
     A trailing stop that is given another price, and no distance, trails no longer.
     """
-    leg, base = check_change(booking, bracket, ticket)
-    move(booking, bracket, leg, base, by=by)
+    _move(booking, bracket, check_change(booking, bracket, ticket), by=by)
     if bracket.status == OrderStatus.WORKING and not booking.account.profile.has_positions:
         _reserve_anew(booking, bracket)
 
 
-def check_change(booking: Booking, bracket: Order, ticket: Ticket) -> tuple[Leg, Decimal]:
-    """What `modify` makes of the bracket, and the price that is measured from, or OrderRejected. Changes nothing."""
+def check_change(booking: Booking, bracket: Order, ticket: Ticket) -> Leg:
+    """What `modify` makes of the bracket, or OrderRejected. Changes nothing."""
     checks.may_trade(booking.account)
     asked = ticket.brackets
     if asked.take_profit is not None or asked.stop_loss is not None:
@@ -136,7 +148,7 @@ def check_change(booking: Booking, bracket: Order, ticket: Ticket) -> tuple[Leg,
     parent_side, base = Side(bracket.side).opposite, _base_of(booking, bracket)
     asked_for = [leg for leg in legs(bracket.instrument, parent_side, wanted, base) if leg.role == bracket.role]
     _check_move(bracket, asked_for[0], base)
-    return asked_for[0], base
+    return asked_for[0]
 
 
 def _reserve_anew(booking: Booking, bracket: Order) -> None:
@@ -153,19 +165,16 @@ def _reserve_anew(booking: Booking, bracket: Order) -> None:
 def _base_of(booking: Booking, bracket: Order) -> Decimal:
     """What a bracket's price is measured from: the price of the order it waits for, else the market (BRK-22)."""
     parent = bracket.parent
-    if bracket.status == OrderStatus.INACTIVE and parent:
-        own_price = parent.limit_price if parent.limit_price is not None else parent.stop_price
-        if own_price is not None:
-            return own_price
+    if bracket.status == OrderStatus.INACTIVE and parent and parent.own_price is not None:
+        return parent.own_price
     quote = booking.prices.sound(bracket.instrument.symbol)
     if quote is None:
         raise OrderRejected(Reason.NO_PRICE, symbol=bracket.instrument.symbol)
     return venue.price_for(Side(bracket.side), quote)
 
 
-def move(booking: Booking, bracket: Order, leg: Leg, base: Decimal, *, by: User | None) -> None:
-    """Give one bracket new prices, by itself. Raises OrderRejected when they lie on the wrong side of `base`."""
-    _check_move(bracket, leg, base)
+def _move(booking: Booking, bracket: Order, leg: Leg, *, by: User | None) -> None:
+    """Give one bracket the leg's prices, which are checked."""
     if not _differs(bracket, leg):
         return
     before: dict[str, Any] = {"old_limit_price": bracket.limit_price, "old_stop_price": bracket.stop_price}
@@ -177,37 +186,12 @@ def move(booking: Booking, bracket: Order, leg: Leg, base: Decimal, *, by: User 
 
 
 def _check_move(bracket: Order, leg: Leg, base: Decimal) -> None:
+    """Raise OrderRejected when a bracket was reached already, or would lie on the wrong side of `base`."""
     if not _differs(bracket, leg) and bracket.status != OrderStatus.INACTIVE:
         return  # at work, the market may have passed it since; waiting, its order's price may be what changes
     if bracket.triggered_at:
         raise OrderRejected(Reason.ALREADY_TRIGGERED)
     check_side(leg, Side(bracket.side).opposite, base)
-
-
-def _set(
-    booking: Booking,
-    existing: Mapping[str, Order],
-    wanted: Iterable[Leg],
-    make: Callable[[Leg], Order],
-    parent_side: Side,
-    base: Decimal,
-    by: User | None,
-) -> list[Order]:
-    legs_by_role = {leg.role.value: leg for leg in wanted}
-    touched = []
-    for role, bracket in existing.items():
-        if role not in legs_by_role:
-            heir = next((other for name, other in existing.items() if name in legs_by_role), None)
-            _end(booking, bracket, OrderRejected(Reason.BRACKET_REMOVED), by=by, heir=heir)
-            touched.append(bracket)
-    for role, leg in legs_by_role.items():
-        if role in existing:
-            move(booking, existing[role], leg, base, by=by)
-            touched.append(existing[role])
-        else:
-            check_side(leg, parent_side, base)
-            touched.append(make(leg))
-    return touched
 
 
 def _differs(bracket: Order, leg: Leg) -> bool:
@@ -218,30 +202,21 @@ def _differs(bracket: Order, leg: Leg) -> bool:
     return prices != (leg.limit_price, leg.stop_price, leg.trailing_pips)
 
 
-def _create(
-    booking: Booking,
-    instrument: Instrument,
-    parent_side: Side,
-    qty: Decimal,
-    leg: Leg,
-    *,
-    by: User | None,
-    parent: Order | None = None,
-    position: Position | None = None,
-) -> Order:
+def _create(booking: Booking, parent: Order | Position, leg: Leg, *, by: User | None) -> Order:
     """A new bracket: inactive beside its order, or at work for its position."""
-    account, side = booking.account, parent_side.opposite
+    account, instrument, side = booking.account, parent.instrument, Side(parent.side).opposite
+    order, position = (parent, None) if isinstance(parent, Order) else (None, parent)
     bracket = Order.objects.create(
         account=account,
         instrument=instrument,
         side=side,
         type=leg.type,
-        qty=qty,
+        qty=parent.qty,
         limit_price=leg.limit_price,
         stop_price=leg.stop_price,
         trailing_pips=leg.trailing_pips,
         role=leg.role,
-        parent=parent,
+        parent=order,
         closes=position,
         parent_type=ParentType.POSITION if position else ParentType.ORDER,
         request_id=f"bracket-{uuid4().hex}",
@@ -379,7 +354,7 @@ def _back_beside(booking: Booking, ended: Order, parent: Order) -> list[Order]:
     Where it would lie on the wrong side of the order's own price by now, the rest ends instead; returns what changed.
     """
     leg = Leg(BracketRole(ended.role), ended.limit_price, ended.stop_price, ended.trailing_pips)
-    side, base = Side(parent.side), parent.limit_price or parent.stop_price
+    side, base = Side(parent.side), parent.own_price
     try:
         if base is not None and leg.trailing_pips is not None:
             leg = legs(ended.instrument, side, Brackets(trailing_pips=leg.trailing_pips), base)[0]
@@ -387,7 +362,7 @@ def _back_beside(booking: Booking, ended: Order, parent: Order) -> list[Order]:
             check_side(leg, side, base)
     except OrderRejected as refusal:
         return _end_rest(booking, parent, refusal)
-    return [_create(booking, ended.instrument, side, parent.qty, leg, by=None, parent=parent)]
+    return [_create(booking, parent, leg, by=None)]
 
 
 def _end_rest(booking: Booking, order: Order, because: OrderRejected) -> list[Order]:

@@ -127,7 +127,7 @@ def _for_order(
 ) -> Decimal:
     """What a live order holds on these terms; the price of a market order is the market's. Raises OrderRejected."""
     side, instrument = Side(order.side), order.instrument
-    price = order.limit_price or order.stop_price
+    price = order.own_price
     if price is None:
         quote = prices.sound(instrument.symbol)
         if quote is None:

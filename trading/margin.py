@@ -223,7 +223,7 @@ def _value_open(account: Account, instrument: Instrument, side: Side) -> Decimal
 def _value_ordered(account: Account, need: Need) -> Decimal:
     """What the orders before it that hold margin are for, market orders at the price of the need."""
     size, before = need.instrument.contract_size, _orders_before(account, need).filter(held__gt=0)
-    at_prices = ((each.leaves_qty, each.limit_price or each.stop_price) for each in before)
+    at_prices = ((each.leaves_qty, each.own_price) for each in before)
     return sum((risk.turnover(qty, price or need.price, size) for qty, price in at_prices), Decimal(0))
 
 

@@ -300,6 +300,11 @@ class Order(models.Model):
         return OrderStatus(self.status) in states.FINAL
 
     @property
+    def own_price(self) -> Decimal | None:
+        """The price it names: the limit where it has one; None for a market order."""
+        return self.limit_price if self.limit_price is not None else self.stop_price
+
+    @property
     def awaits_stop(self) -> bool:
         """A stop or stop-limit order whose stop price was not reached yet."""
         return self.stop_price is not None and self.triggered_at is None

@@ -251,8 +251,7 @@ def work(account_id: int, order_id: int, *, leave_to_others: bool = False) -> bo
         if leave_to_others and not _is_ours(account_id):
             return False
         account = Account.objects.changing(account_id)
-        locked = relatives.lock(account, [order_id])
-        order = next((each for each in locked if each.pk == order_id), None)
+        order, others = _with_relatives(account, order_id)
         if order is None or not order.queued:
             return True
         now = timezone.now()
@@ -277,7 +276,7 @@ def work(account_id: int, order_id: int, *, leave_to_others: bool = False) -> bo
             order.updated_at = now
         order.save()
         touched: list[Order] = []
-        if any(each.role for each in locked):  # else there is nothing that would follow
+        if order.role or any(each.role for each in others):  # else there is nothing that would follow
             touched = brackets.settle(booking, order) if has_changed else _partners_of(order)
         _tell(account, order, touched)
         return True
@@ -304,15 +303,17 @@ def _is_ours(account_id: int) -> bool:
     return bool(is_ours)
 
 
-def _with_relatives(account: Account, order_id: int) -> Order | None:
+def _with_relatives(account: Account, order_id: int) -> tuple[Order | None, list[Order]]:
+    """The order, and what its change may concern, all of them locked."""
     locked = relatives.lock(account, [order_id])
-    return next((order for order in locked if order.pk == order_id), None)
+    order = next((each for each in locked if each.pk == order_id), None)
+    return order, [each for each in locked if each.pk != order_id]
 
 
 def _locked(account_id: int, order_id: int) -> tuple[Account, Order]:
     """The account and its live order, locked. Raises OrderRejected: unknown, another account's, or final."""
     account = Account.objects.changing(account_id)
-    order = _with_relatives(account, order_id)
+    order, _others = _with_relatives(account, order_id)
     if order is None:
         raise OrderRejected(Reason.UNKNOWN_ORDER)
     if order.is_final:

@@ -59,7 +59,7 @@ def take_over(order: Order, partner: Order) -> None:
 
 
 def _hold(booking: Booking, holder: Order) -> None:
-    price = holder.limit_price if holder.limit_price is not None else holder.stop_price
+    price = holder.own_price
     assert price is not None
     need = margin.Need(
         holder.instrument, Side(holder.side), OrderType(holder.type), holder.leaves_qty, price, None, holder

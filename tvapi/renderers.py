@@ -42,21 +42,15 @@ class PlainResponse(Response):
         return self._text
 
 
-class PreparedResponse(Response):
+class PreparedResponse(PlainResponse):
     """An answer whose JSON exists already, gzipped: it is sent as it is to whoever takes gzip, unpacked to others."""
 
     def __init__(self, gzipped: bytes, request: Request) -> None:
-        super().__init__(content_type=WireRenderer.media_type)
-        self._gzipped = gzipped
-        self._takes_gzip = takes_gzip(request.headers.get("Accept-Encoding", ""))
+        is_taken = takes_gzip(request.headers.get("Accept-Encoding", ""))
+        super().__init__(gzipped if is_taken else gzip.decompress(gzipped))
         self["Vary"] = "Accept-Encoding"
-        if self._takes_gzip:
+        if is_taken:
             self["Content-Encoding"] = "gzip"
-
-    @property
-    def rendered_content(self) -> bytes:  # type: ignore[override]  # DRF's own returns bytes as well
-        self["Content-Type"] = WireRenderer.media_type
-        return self._gzipped if self._takes_gzip else gzip.decompress(self._gzipped)
 
 
 def takes_gzip(accept_encoding: str) -> bool:

@@ -382,8 +382,8 @@ def test_a_stop_moved_away_meanwhile_is_not_executed_at_its_old_price(
     assert step(engine) == 1, "it is watched at its new price, though no news came"
 
 
-def test_where_a_trailing_stop_has_moved_to_is_not_lost_when_it_is_resized(account: Account) -> None:
-    """BRK-23: it is stored a little later than it moves."""
+def moved_and_not_stored(account: Account) -> tuple[Engine, Order]:
+    """A trailing stop, and the engine that has followed the market with it and has told nobody yet."""
     desk.fill(account, "buy", "10000", trail="20")
     stop = Order.objects.brackets().get()
     engine = Engine()
@@ -392,6 +392,12 @@ def test_where_a_trailing_stop_has_moved_to_is_not_lost_when_it_is_resized(accou
     time.sleep(0.002)
     factories.quote("EURUSD", "1.10500", "1.10510")
     step(engine)
+    return engine, stop
+
+
+def test_where_a_trailing_stop_has_moved_to_is_not_lost_when_it_is_resized(account: Account) -> None:
+    """BRK-23: it is stored a little later than it moves."""
+    engine, stop = moved_and_not_stored(account)
     positions.close(account.pk, account.positions.get().pk, amount=D(5000), request_id="half")
     desk.drain(account)
     tell(stop)
@@ -401,14 +407,7 @@ def test_where_a_trailing_stop_has_moved_to_is_not_lost_when_it_is_resized(accou
 
 
 def test_a_trailing_stop_given_another_distance_is_not_where_the_old_one_took_it(account: Account) -> None:
-    desk.fill(account, "buy", "10000", trail="20")
-    stop = Order.objects.brackets().get()
-    engine = Engine()
-    engine.start()
-    engine._ratchet_at = engine._save_at = engine._compare_at = time.monotonic() + 60
-    time.sleep(0.002)
-    factories.quote("EURUSD", "1.10500", "1.10510")
-    step(engine)
+    engine, stop = moved_and_not_stored(account)
     positions.protect(account.pk, account.positions.get().pk, Brackets(trailing_pips=D(50)))
     desk.drain(account)
     tell(stop)
