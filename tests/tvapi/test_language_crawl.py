@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from html.parser import HTMLParser
 from typing import Any
 
@@ -83,7 +84,9 @@ def pattern(template: str) -> re.Pattern[str]:
 def same_figure(english: str, said: str) -> bool:
     """Whether it is the same name or number, or the language's own word for it."""
     if NAME.fullmatch(english):
-        english, said = (re.sub(r":\d\d UTC", "", text) for text in (english, said))  # a second may have passed
+        if english.endswith(" UTC"):  # asked for one after the other: the moment may be a later one
+            first, second = (datetime.fromisoformat(text.removesuffix(" UTC")) for text in (english, said))
+            return timedelta(0) <= second - first < timedelta(minutes=5)
         return english == said or digits(english) == digits(said) != ""
     return english in catalogues.traders().sentences and said == gettext(english)
 
