@@ -589,19 +589,6 @@ class LedgerAccount(models.Model):
         return f"{self.account or self.get_kind_display()} {self.currency_id}"
 
 
-class TransferQuerySet(models.QuerySet["Transfer"]):
-    def once(self, kind: TransferKind, reference: str, by: User | None) -> Transfer | None:
-        """A new transfer; None when there is one of this reference. In one statement, which leaves no savepoint."""
-        made = rows.read(
-            self.model,
-            f"INSERT INTO {self.model._meta.db_table} (kind, reference, by_id) VALUES (%s, %s, %s)"  # noqa: S608
-            f" ON CONFLICT (reference) DO NOTHING RETURNING {rows.columns_of(self.model)}",
-            [kind, reference, by and by.pk],
-            using=self.db,
-        )
-        return next(iter(made), None)
-
-
 class Transfer(models.Model):
     """One movement of money: postings that sum to zero in every currency. `reference` names its one cause."""
 
@@ -609,8 +596,6 @@ class Transfer(models.Model):
     reference = models.CharField(_("reference"), max_length=128, unique=True)
     by = models.ForeignKey(User, models.PROTECT, null=True, blank=True, related_name="+", verbose_name=_("by"))
     created_at = models.DateTimeField(_("created"), db_default=Now(), db_index=True)
-
-    objects = TransferQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("transfer")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING
+
+from django.db import connection
 
 from accounts.choices import AccountState
 from accounts.models import Account, TradingConditions
@@ -15,11 +16,9 @@ from marketdata.sessions import NeverOpens
 from trading import margin, venue
 from trading.choices import OrderType, Side
 from trading.errors import OrderRejected, Reason
+from trading.models import Order
 from trading.prices import Prices
 from trading.tickets import Ticket
-
-if TYPE_CHECKING:
-    from trading.models import Order
 
 PRICES_OF = {
     OrderType.MARKET: (False, False),
@@ -28,6 +27,7 @@ PRICES_OF = {
     OrderType.STOP_LIMIT: (True, True),
 }
 IMMEDIATE_TYPES = (OrderType.MARKET, OrderType.LIMIT)
+_LIVE = f"SELECT count(*) FROM {Order._meta.db_table} WHERE account_id = %s AND final_at IS NULL"  # noqa: S608
 
 
 def ticket(
@@ -92,15 +92,13 @@ def _opens(account: Account, instrument: Instrument, ticket: Ticket, before: Ord
     if not account.profile.has_positions:
         return ticket.side is Side.BUY
     leaves = ticket.qty - (before.filled_qty if before else 0)
-    others = account.orders.live().filter(instrument=instrument, side=ticket.side)
-    if before:
-        others = others.exclude(pk=before.pk)
-    return bool(margin.opening_qty(account, instrument, ticket.side, leaves, others))
+    return bool(margin.opening_qty(account, instrument, ticket.side, leaves, besides=before))
 
 
 def room_for(more: int, account: Account, conditions: TradingConditions) -> None:
     """Refuse so many more orders beyond the number of open ones that the group allows."""
-    count = account.orders.live().count()
+    with connection.cursor() as cursor:
+        (count,) = cursor.execute(_LIVE, [account.pk]).fetchone()
     if count + more > conditions.max_open_orders:
         raise OrderRejected(Reason.TOO_MANY_ORDERS, count=count)
 

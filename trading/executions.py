@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import ROUND_UP, Decimal
 
-from accounts import ledger
+from django.db import router
+
+from accounts import ledger, rows
 from accounts.choices import CommissionKind, LedgerKind, TransferKind
 from accounts.models import Account, Balance, TradingConditions
 from marketdata.models import Instrument
@@ -73,7 +75,7 @@ def _kept(order: Order, fill: Fill) -> Decimal:
 
 
 def _create(booking: Booking, order: Order, fill: Fill, commission: Decimal, currency: str) -> Execution:
-    return Execution.objects.create(
+    execution = Execution(
         order=order,
         account=booking.account,
         instrument=order.instrument,
@@ -86,6 +88,7 @@ def _create(booking: Booking, order: Order, fill: Fill, commission: Decimal, cur
         venue_exec_id=fill.exec_id,
         at=booking.at,
     )
+    return rows.insert(execution)
 
 
 # --- spot -------------------------------------------------------------------------------------------------------------
@@ -171,6 +174,12 @@ def charge(account: Account, execution: Execution) -> None:
 # --- positions --------------------------------------------------------------------------------------------------------
 
 
+_OPEN = f"""
+SELECT {rows.columns_of(Position)} FROM {Position._meta.db_table}
+ WHERE account_id = %s AND instrument_id = %s AND closed_at IS NULL
+"""  # noqa: S608
+
+
 def _book_position(booking: Booking, order: Order, fill: Fill, released: Decimal) -> tuple[Execution, Decimal]:
     """Close what the fill closes, open with the rest, settle result and commission in the account's currency."""
     account, instrument = booking.account, order.instrument
@@ -198,13 +207,18 @@ def _book_position(booking: Booking, order: Order, fill: Fill, released: Decimal
 
 def _position_of(booking: Booking, order: Order) -> Position | None:
     """The open position that a fill of this order touches, locked."""
-    account = booking.account
-    positions = account.positions.open().locked().filter(instrument=order.instrument)
-    closed = positions.filter(pk=order.closes_id).first() if order.closes_id else None
-    if closed or (order.closes_id and not booking.is_done):
-        return closed
-    # Another venue has closed what is closed already: in a net account it touches what is there now.
-    return positions.filter(opened_by=order if account.profile.is_hedging else None).first()
+    account, using = booking.account, router.db_for_write(Position)
+    there = [account.pk, order.instrument_id]
+    if order.closes_id:
+        closed = rows.read(Position, f"{_OPEN} AND id = %s FOR UPDATE", [*there, order.closes_id], using=using)
+        if closed or not booking.is_done:
+            return closed[0] if closed else None
+        # Another venue has closed what is closed already: in a net account it touches what is there now.
+    opened_by = order.pk if account.profile.is_hedging else None
+    touched = rows.read(
+        Position, f"{_OPEN} AND opened_by_id IS NOT DISTINCT FROM %s FOR UPDATE", [*there, opened_by], using=using
+    )
+    return touched[0] if touched else None
 
 
 def _closing_qty(order: Order, target: Position | None, qty: Decimal) -> Decimal:
@@ -251,7 +265,7 @@ def _close(booking: Booking, execution: Execution, position: Position, qty: Deci
     realized_pl = account.currency.round_cash(profit * rate)
     is_whole = qty == position.qty
     freed = position.margin if is_whole else account.currency.round_cash(risk.share(position.margin, qty, position.qty))
-    PositionFill.objects.create(
+    fill = PositionFill(
         execution=execution,
         position=position,
         qty=-sign * qty,
@@ -260,11 +274,12 @@ def _close(booking: Booking, execution: Execution, position: Position, qty: Deci
         realized_pl=realized_pl,
         conversion_rate=rate,
     )
+    rows.insert(fill)
     position.qty -= qty
     position.margin -= freed
     position.realized_pl += realized_pl
     position.closed_at = booking.at if is_whole else None
-    position.save(update_fields=["qty", "margin", "realized_pl", "closed_at"])
+    rows.update(position, ["qty", "margin", "realized_pl", "closed_at"])
     if realized_pl:
         ledger.credit(
             TransferKind.REALIZED_PL,
@@ -281,7 +296,7 @@ def _open(
     """Make the position larger, or a new one."""
     account, instrument = booking.account, execution.instrument
     if position is None:
-        position = Position.objects.create(
+        position = Position(
             account=account,
             instrument=instrument,
             side=order.side,
@@ -291,12 +306,13 @@ def _open(
             opened_by=order if account.profile.is_hedging else None,
             opened_at=booking.at,
         )
+        rows.insert(position)
     else:
         position.avg_price = risk.average(position.qty, position.avg_price, qty, execution.price)
         position.qty += qty
         position.margin += needed
-        position.save(update_fields=["avg_price", "qty", "margin"])
-    PositionFill.objects.create(
+        rows.update(position, ["qty", "avg_price", "margin"])
+    fill = PositionFill(
         execution=execution,
         position=position,
         qty=Side(order.side).sign * qty,
@@ -304,3 +320,4 @@ def _open(
         margin=needed,
         conversion_rate=booking.prices.rate(instrument.quote_currency, account.currency_id, receives=False),
     )
+    rows.insert(fill)

@@ -6,17 +6,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import ROUND_UP, Decimal
 
-from django.db.models import F, QuerySet, Sum
+from django.db import connection
 
 from accounts.choices import FeeAsset
 from accounts.models import Account, Balance, TradingConditions
+from backoffice.fields import plain
 from marketdata.choices import Shortability
 from marketdata.models import Instrument
 from trading import margin_terms, risk, valuation
 from trading.choices import OrderType, Side
 from trading.errors import OrderRejected, Reason
 from trading.margin_terms import MarginTerms
-from trading.models import Order
+from trading.models import Order, Position
 from trading.prices import Prices
 
 
@@ -129,29 +130,51 @@ def check_shortable(instrument: Instrument, side: Side) -> None:
         raise OrderRejected(Reason.NOT_SHORTABLE, symbol=instrument.symbol)
 
 
-def opening_qty(account: Account, instrument: Instrument, side: Side, qty: Decimal, others: QuerySet[Order]) -> Decimal:
+# The net position of a side, and what live orders of the other side, given first, commit of it: those before one and
+# apart from one. Brackets reduce it only where nothing else has before, so they commit nothing of it.
+_NET = f"""
+SELECT qty, (
+    SELECT sum(qty - filled_qty) FROM {Order._meta.db_table} AS other
+     WHERE other.account_id = net.account_id AND other.instrument_id = net.instrument_id AND other.side = %s
+           AND other.final_at IS NULL AND other.role = '' AND other.id < %s AND other.id <> %s
+  ) FROM {Position._meta.db_table} AS net
+ WHERE account_id = %s AND instrument_id = %s AND side = %s AND closed_at IS NULL
+"""  # noqa: S608
+_AFTER_ALL = 2**63 - 1  # an id that no order reaches
+
+
+def opening_qty(
+    account: Account,
+    instrument: Instrument,
+    side: Side,
+    qty: Decimal,
+    *,
+    before: Order | None = None,
+    besides: Order | None = None,
+) -> Decimal:
     """The part of a quantity that would open or enlarge a position, so needs margin.
 
-    Of a net position the opposite side only reduces it, as far as these others of that side do not reduce it already.
-    In hedging accounts every trade opens.
+    Of a net position the opposite side only reduces it, as far as live orders of that side do not reduce it already:
+    all of them, or those `before` one, or all `besides` one. In hedging accounts every trade opens.
     """
     if account.profile.is_hedging:
         return qty
-    position = account.positions.open().filter(instrument=instrument, side=side.opposite).first()
-    if position is None:
+    orders: list[str | int] = [side, before.pk if before else _AFTER_ALL, besides.pk if besides else 0]
+    with connection.cursor() as cursor:
+        net = cursor.execute(_NET, [*orders, account.pk, instrument.pk, side.opposite]).fetchone()
+    if net is None:
         return qty
-    # Brackets reduce it only where nothing else has before, so they commit nothing of it.
-    committed = others.filter(role="").aggregate(qty=Sum(F("qty") - F("filled_qty")))["qty"] or Decimal(0)
-    return max(Decimal(0), qty - max(Decimal(0), position.qty - committed))
+    open_qty, committed = (plain(each or Decimal(0)) for each in net)
+    return max(Decimal(0), qty - max(Decimal(0), open_qty - committed))
 
 
 def opening_part(account: Account, need: Need) -> Decimal:
     """The part of the need that opens, what older orders close being theirs; by what it grows, it comes last."""
     instrument, side, order = need.instrument, need.side, need.order
     grows_by = max(Decimal(0), need.qty - order.leaves_qty) if order else Decimal(0)
-    opening = opening_qty(account, instrument, side, need.qty - grows_by, _orders_before(account, need))
+    opening = opening_qty(account, instrument, side, need.qty - grows_by, before=order)
     if grows_by:
-        opening += opening_qty(account, instrument, side, grows_by, _live(account, need))
+        opening += opening_qty(account, instrument, side, grows_by)
     return opening
 
 
@@ -180,16 +203,6 @@ def _hold_margin(account: Account, conditions: TradingConditions, need: Need, pr
     amount = of_order(account, need, opening, margin_terms.of(account, instrument, conditions), prices)
     check_free(account, amount, valuation.value(account, prices).free + (need.order.held if need.order else 0))
     return Hold(amount, account.currency_id)
-
-
-def _orders_before(account: Account, need: Need) -> QuerySet[Order]:
-    """The live orders of the same side that were there first: all of them for an order that is to be placed."""
-    live = _live(account, need)
-    return live.filter(pk__lt=need.order.pk) if need.order else live
-
-
-def _live(account: Account, need: Need) -> QuerySet[Order]:
-    return account.orders.live().filter(instrument=need.instrument, side=need.side)
 
 
 def _freed(
@@ -222,7 +235,10 @@ def _value_open(account: Account, instrument: Instrument, side: Side) -> Decimal
 
 def _value_ordered(account: Account, need: Need) -> Decimal:
     """What the orders before it that hold margin are for, market orders at the price of the need."""
-    size, before = need.instrument.contract_size, _orders_before(account, need).filter(held__gt=0)
+    size = need.instrument.contract_size
+    before = account.orders.live().filter(instrument=need.instrument, side=need.side, held__gt=0)
+    if need.order:
+        before = before.filter(pk__lt=need.order.pk)
     at_prices = ((each.leaves_qty, each.own_price) for each in before)
     return sum((risk.turnover(qty, price or need.price, size) for qty, price in at_prices), Decimal(0))
 

@@ -13,6 +13,7 @@ from django.db.models import F, Q
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
+from accounts import rows
 from accounts.models import Account, AccountGroup, Currency, User
 from backoffice.fields import NumericField
 from backoffice.triggers import append_only
@@ -325,7 +326,7 @@ class Order(models.Model):
         self, kind: EventKind, *, by: User | None = None, seen: Quote | None = None, **details: Any
     ) -> OrderEvent:
         """Store what happened to the order, with the prices seen at the decision."""
-        return OrderEvent.objects.create(
+        event = OrderEvent(
             order=self,
             kind=kind,
             status=self.status,
@@ -335,6 +336,7 @@ class Order(models.Model):
             book=seen.version if seen else "",
             details=as_texts(details),
         )
+        return rows.insert(event)
 
 
 class UsedConfirmation(models.Model):

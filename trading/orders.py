@@ -274,7 +274,7 @@ def work(account_id: int, order_id: int, *, leave_to_others: bool = False) -> bo
         has_changed = (order.status, order.filled_qty) != before
         if has_changed:
             order.updated_at = now
-        order.save()
+        rows.update(order)
         touched: list[Order] = []
         if order.role or any(each.role for each in others):  # else there is nothing that would follow
             touched = brackets.settle(booking, order) if has_changed else _partners_of(order)
@@ -358,7 +358,7 @@ def _accept(
     if not account.profile.has_positions:
         ledger.reserve(account, held.currency, held.amount)
     if_touched = checks.is_if_touched(ticket, seen)
-    order = Order.objects.create(
+    order = Order(
         account=account,
         instrument=tradable.instrument,
         side=ticket.side,
@@ -379,6 +379,7 @@ def _accept(
         created_at=now,
         updated_at=now,
     )
+    rows.insert(order)
     order.record(EventKind.PLACED, by=by, seen=seen, request_id=request_id, user_bid=user_bid, user_ask=user_ask)
     dispatch.after_commit(account_id=account.pk, order_ids=[], drain=True)
     return order

@@ -4,10 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from django.db import router
+
+from accounts import rows
 from accounts.models import Account
-from trading import instruments_of
+from trading import instruments_of, states
 from trading.choices import ParentType
 from trading.models import Order, Position
+
+# A union, so that each part is found by an index of its own, however many orders the account has had.
+_LOCK = f"""
+WITH chosen AS (
+    SELECT id, account_id, instrument_id, parent_id FROM {Order._meta.db_table} WHERE account_id = %s AND id = ANY(%s)
+)
+SELECT {rows.columns_of(Order)} FROM {Order._meta.db_table} WHERE id IN (
+    SELECT id FROM chosen
+    UNION SELECT parent_id FROM chosen
+    UNION SELECT live.id FROM {Order._meta.db_table} AS live JOIN chosen USING (account_id, instrument_id)
+           WHERE live.role <> '' AND live.status IN ({", ".join(f"'{status}'" for status in sorted(states.LIVE))})
+) ORDER BY id FOR UPDATE
+"""  # noqa: S608
 
 
 def lock(account: Account, order_ids: Iterable[int]) -> list[Order]:
@@ -15,11 +31,8 @@ def lock(account: Account, order_ids: Iterable[int]) -> list[Order]:
 
     That is the live brackets of their instruments, and the orders that they themselves are brackets of.
     """
-    chosen = Order.objects.filter(account=account, pk__in=order_ids)
-    live = Order.objects.live().brackets().filter(account=account, instrument__in=chosen.values("instrument"))
-    # A union, so that each part is found by an index of its own, however many orders the account has had.
-    concerned = chosen.values("pk").union(chosen.exclude(parent=None).values("parent"), live.values("pk"))
-    return instruments_of.attach_to_orders(account, Order.objects.locked().filter(pk__in=concerned))
+    locked = rows.read(Order, _LOCK, [account.pk, [*order_ids]], using=router.db_for_write(Order))
+    return instruments_of.attach_to_orders(account, locked)
 
 
 def position_opened_by(account: Account, order: Order) -> Position | None:
