@@ -50,10 +50,11 @@ def record(booking: Booking, order: Order, fill: Fill, *, seen: Quote | None = N
     Account and order are locked, and the caller saves the order. Raises OrderRejected, and books nothing, when the
     account cannot bear the fill: the price moved beyond what is set aside and free, or what it was to close is gone.
     """
-    known = Execution.objects.filter(venue=order.venue, venue_exec_id=fill.exec_id)
     # Of our own books none is used twice for an order (`Order.last_book`), so there is no need to ask.
-    if order.venue != INTERNAL and (earlier := known.first()):
-        return earlier
+    if order.venue != INTERNAL:
+        earlier = Execution.objects.filter(venue=order.venue, venue_exec_id=fill.exec_id).first()
+        if earlier:
+            return earlier
     kept = _kept(order, fill)
     book = _book_position if booking.account.profile.has_positions else _book_spot
     execution, released = book(booking, order, fill, order.held - kept)  # which refuses before it writes anything

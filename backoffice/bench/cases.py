@@ -56,9 +56,9 @@ def _ping() -> list[bytes]:
 
 def _measured(web: Web, connections: list[list[bytes]]) -> tuple[Result, float]:
     """The round's result, and the server's CPU time for each request, in µs."""
-    before = web.cpu_seconds()
+    before = servers.cpu_seconds(web.process)
     result = servers.load(Plan(web.port, SECONDS, connections))
-    return result, (web.cpu_seconds() - before) / max(result.requests, 1) * 1e6
+    return result, (servers.cpu_seconds(web.process) - before) / max(result.requests, 1) * 1e6
 
 
 def _against_ping(case: str, wanted: float, rounds: int, made: World, **env: str) -> Row:
@@ -96,7 +96,8 @@ def polls_without_lane(made: World, rounds: int) -> Row:
 
 # --- users ------------------------------------------------------------------------------------------------------------
 
-USERS = 500
+USERS = (500, 400, 300, 200, 100, 50)  # fewer are tried until their answers come in time
+WANTED_P99_MS = 100.0
 PACE = 10.0
 ORDERS_A_SECOND = 50.0
 USERS_SECONDS = 15.0
@@ -106,32 +107,50 @@ TRADING = 50  # of the users: each places an order a second
 def users(made: World, rounds: int) -> Row:
     """Users who poll while some of them trade; the clients, the web process, the worker and the servers share the
     machine."""
-    polling = [polls(trader, made.symbols) for trader in made.traders[:USERS]]
-    best: Result | None = None
+    found: dict[int, tuple[Result, dict[str, Any]]] = {}
+    held = 0
     with servers.web() as web, servers.worker(), world.ticking(made):
-        servers.load(Plan(web.port, 2.0, polling, PACE))
-        for _round in range(max(1, rounds // 2)):
-            trading = [fills.placing(trader, made.symbols) for trader in made.traders[:TRADING]]
-            filled = fills.count()
-            orders = servers.start_load(Plan(web.port, USERS_SECONDS, trading, ORDERS_A_SECOND / TRADING))
-            result = servers.load(Plan(web.port, USERS_SECONDS, polling, PACE))
-            placed = servers.finish_load(orders)
-            filled = fills.count() - filled
-            if best is None or result.p99_ms < best.p99_ms:
-                best = result
-    assert best is not None
-    figure = f"{USERS} users, {best.rate:,.0f}/s, p50 {best.p50_ms:.1f} ms, p99 {best.p99_ms:.0f} ms"
+        servers.load(Plan(web.port, 2.0, _polling(made, USERS[0]), PACE))
+        for count in USERS:
+            rows = [_crowd(made, web.port, count) for _round in range(max(1, rounds // 2))]
+            found[count] = result, _details = min(rows, key=lambda row: row[0].p99_ms)
+            if result.p99_ms < WANTED_P99_MS and not result.failed and result.rate > 0.95 * count * PACE:
+                held = count
+                break
+    result, _details = found[USERS[0]]
+    figure = f"{USERS[0]} users, {result.rate:,.0f}/s, p50 {result.p50_ms:.1f} ms, p99 {result.p99_ms:.0f} ms"
+    if held != USERS[0]:
+        kept = found[held][0] if held else None
+        figure += f"; {held} with p99 {kept.p99_ms:.0f} ms" if kept else f"; not even {USERS[-1]} in time"
+    details = {str(count): details for count, (_result, details) in found.items()}
+    wanted = f"{USERS[0]}, p99 < {WANTED_P99_MS:.0f} ms"
+    return Row(
+        "users at 10 requests/s while 50 orders/s fill", figure, wanted, held == USERS[0], None, {"users": details}
+    )
+
+
+def _polling(made: World, count: int) -> list[list[bytes]]:
+    return [polls(trader, made.symbols) for trader in made.traders[:count]]
+
+
+def _crowd(made: World, port: int, count: int) -> tuple[Result, dict[str, Any]]:
+    """So many users for a while: what their polls took, and what became of the orders."""
+    trading = [fills.placing(trader, made.symbols) for trader in made.traders[:TRADING]]
+    filled = fills.count()
+    orders = servers.start_load(Plan(port, USERS_SECONDS, trading, ORDERS_A_SECOND / TRADING))
+    result = servers.load(Plan(port, USERS_SECONDS, _polling(made, count), PACE))
+    placed = servers.finish_load(orders)
     details = {
-        "polls_a_second": round(best.rate),
-        "p50_ms": round(best.p50_ms, 1),
-        "p99_ms": round(best.p99_ms, 1),
-        "failed": best.failed,
+        "polls_a_second": round(result.rate),
+        "p50_ms": round(result.p50_ms, 1),
+        "p99_ms": round(result.p99_ms, 1),
+        "failed": result.failed,
         "orders_placed": placed.requests,
-        "orders_filled": filled,
+        "orders_filled": fills.count() - filled,
         "order_p99_ms": round(placed.p99_ms, 1),
     }
-    is_met = best.p99_ms < 100 and not best.failed and best.rate > 0.95 * USERS * PACE
-    return Row("users at 10 requests/s while 50 orders/s fill", figure, "500, p99 < 100 ms", is_met, None, details)
+    fills.drained()
+    return result, details
 
 
 # --- others -----------------------------------------------------------------------------------------------------------

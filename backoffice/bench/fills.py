@@ -6,10 +6,12 @@ import os
 import re
 import subprocess
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
+import psutil
 from django.db import connection
 
 from accounts.choices import LedgerKind
@@ -83,20 +85,24 @@ def count() -> int:
 def compare(made: World, rounds: int, seconds: float) -> tuple[list[float], list[float], dict[str, Any]]:
     """Filled orders a second, ours and pgbench's, by round."""
     _prepare(made)
-    ours, bare, cpu_ms = [], [], []
+    ours, bare, spent = [], [], []
     with servers.web() as web, servers.worker() as worker, world.ticking(made):
+        families = {"web": web.process, "worker": worker, "database": _postmaster()}
         plan = Plan(web.port, seconds, [placing(trader, made.symbols) for trader in made.traders[:CLIENTS]])
         servers.load(Plan(web.port, 1.0, plan.connections))
         drained()
         for _round in range(rounds):
-            before, cpu_before, started = count(), web.cpu_seconds() + _cpu(worker), time.monotonic()
+            before, busy, started = count(), _busy_ms(families), time.monotonic()
             servers.load(plan)
             drained()
             filled = count() - before
             ours.append(filled / (time.monotonic() - started))
-            cpu_ms.append((web.cpu_seconds() + _cpu(worker) - cpu_before) / max(filled, 1) * 1000)
+            spent.append(
+                [(after - then) / max(filled, 1) for after, then in zip(_busy_ms(families), busy, strict=True)]
+            )
             bare.append(_pgbench(made, seconds))
-    return ours, bare, {"cpu_ms_an_order": round(min(cpu_ms), 2), "ours": ours, "pgbench": bare}
+    cpu_ms = {name: round(min(each), 2) for name, each in zip(families, zip(*spent, strict=True), strict=True)}
+    return ours, bare, {"cpu_ms_an_order": cpu_ms, "ours": ours, "pgbench": bare}
 
 
 def _prepare(made: World) -> None:
@@ -111,8 +117,17 @@ def drained() -> None:
         raise RuntimeError("The orders are not worked off.")
 
 
-def _cpu(process: Any) -> float:
-    return sum(sum(each.cpu_times()[:2]) for each in [process, *process.children(recursive=True)])
+def _postmaster() -> psutil.Process:
+    with connection.cursor() as cursor:
+        (pid,) = cursor.execute("SELECT pg_backend_pid()").fetchone()
+    process = psutil.Process(pid).parent()
+    assert process is not None
+    return process
+
+
+def _busy_ms(families: Mapping[str, psutil.Process]) -> list[float]:
+    """Processor time of these processes and their children so far, in milliseconds."""
+    return [servers.cpu_seconds(process) * 1000 for process in families.values()]
 
 
 def _pgbench(made: World, seconds: float) -> float:

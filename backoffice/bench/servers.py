@@ -70,12 +70,12 @@ def answers(port: int) -> bool:
 class Web:
     def __init__(self, port: int, process: psutil.Process) -> None:
         self.port = port
-        self._process = process
+        self.process = process
 
-    def cpu_seconds(self) -> float:
-        """Of the server and its workers, so far."""
-        family = [self._process, *self._process.children(recursive=True)]
-        return sum(sum(process.cpu_times()[:2]) for process in family)
+
+def cpu_seconds(process: psutil.Process) -> float:
+    """Processor time of the process and its children, so far."""
+    return sum(sum(each.cpu_times()[:2]) for each in [process, *process.children(recursive=True)])
 
 
 def load(plan: Plan) -> Result:
