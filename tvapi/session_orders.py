@@ -11,13 +11,13 @@ from datetime import datetime, timedelta
 
 import msgspec
 from django.db import connection
-from django.db.models import Prefetch
 from django.utils import translation
 
-from accounts import bounded, known
+from accounts import bounded, known, rows
 from accounts.models import Account
 from marketdata.models import Instrument
 from trading import instruments_of
+from trading.bust_models import BustedExecution
 from trading.models import Execution, Order
 from trading.sessions_of import LEAST_SHOWN, LONGEST_CLOSURE_DAYS, ROUND_THE_CLOCK, next_start, session_start
 from tvapi import renderers, wire
@@ -32,6 +32,14 @@ SELECT id, xmin::text, instrument_id, final_at
   FROM {Order._meta.db_table}
  WHERE account_id = %s AND (final_at IS NULL OR final_at >= %s)
  ORDER BY id DESC
+"""  # noqa: S608
+
+_ORDERS = f"SELECT {rows.columns_of(Order)} FROM {Order._meta.db_table} WHERE id = ANY(%s)"  # noqa: S608
+_EXECUTIONS = f"""
+SELECT {rows.columns_of(Execution)} FROM {Execution._meta.db_table} AS execution
+ WHERE order_id = ANY(%s)
+       AND NOT EXISTS (SELECT FROM {BustedExecution._meta.db_table} WHERE execution_id = execution.id)
+ ORDER BY id
 """  # noqa: S608
 
 # By order, the version of its row, language, and the version of the terms (currencies have decimals). Whatever changes
@@ -53,26 +61,21 @@ def of_session(account: Account, now: datetime) -> tuple[list[msgspec.Raw], list
     starts = {pk: session_start(instrument, now) for pk, instrument in _instruments(account, _ended(account, now))}
     earliest = min([*starts.values(), day_ago])
     with connection.cursor() as cursor:
-        rows = cursor.execute(_CHOSEN, [account.pk, earliest]).fetchall()
-    traded = dict(_instruments(account, {instrument_id for _pk, _writer, instrument_id, _final_at in rows}))
+        chosen = cursor.execute(_CHOSEN, [account.pk, earliest]).fetchall()
+    traded = dict(_instruments(account, {instrument_id for _pk, _writer, instrument_id, _final_at in chosen}))
     starts |= {pk: session_start(instrument, now) for pk, instrument in traded.items() if pk not in starts}
 
     shown = [
         (pk, writer)
-        for pk, writer, instrument_id, final_at in rows
+        for pk, writer, instrument_id, final_at in chosen
         if final_at is None or final_at >= starts[instrument_id]
     ]
-    ends = [final_at for _pk, _writer, _instrument_id, final_at in rows if final_at is not None]
+    ends = [final_at for _pk, _writer, _instrument_id, final_at in chosen if final_at is not None]
     moments = [moment for instrument in traded.values() for moment in next_start(instrument, now)]
     for shown_for in (LEAST_SHOWN, ROUND_THE_CLOCK):
         if oldest := min((end for end in ends if end > now - shown_for), default=None):
             moments.append(oldest + shown_for)
     return _render(account, shown), moments
-
-
-def standing_executions() -> Prefetch[str]:
-    """What `wire.order` takes the commission of an order from: a busted execution costs none."""
-    return Prefetch("executions", Execution.objects.standing())
 
 
 def _ended(account: Account, now: datetime) -> frozenset[int]:
@@ -103,9 +106,12 @@ def _render(account: Account, shown: Iterable[tuple[int, str]]) -> list[msgspec.
     is_kept = not connection.in_atomic_block
     found = {pk: raw for pk, key in keys.items() if (raw := _rendered.get(key))} if is_kept else {}
     if missing := keys.keys() - found.keys():
-        orders = Order.objects.filter(pk__in=missing).prefetch_related(standing_executions())
+        orders = rows.read(Order, _ORDERS, [[*missing]], using=Order.objects.db)
+        filled = [order.pk for order in orders if order.filled_qty]
+        executions = rows.read(Execution, _EXECUTIONS, [filled], using=Execution.objects.db) if filled else []
         for order in instruments_of.attach(account, orders):
-            found[order.pk] = msgspec.Raw(renderers.encode(wire.order(order)))
+            own = [execution for execution in executions if execution.order_id == order.pk]
+            found[order.pk] = msgspec.Raw(renderers.encode(wire.order(order, own)))
             if is_kept:  # perhaps as of a later version, which is then the only one that others will ask for
                 bounded.keep(_rendered, keys[order.pk], found[order.pk], most=KEPT)
     return [found[pk] for pk in keys]

@@ -172,8 +172,8 @@ def worth(asset: SpotValue) -> dict[str, Any]:
 # --- orders, positions, executions ------------------------------------------------------------------------------------
 
 
-def order(order: Order) -> dict[str, Any]:
-    """An order, live or of the past; its executions are at hand. Prices it does not have are left out (ORD-10)."""
+def order(order: Order, executions: Iterable[Execution]) -> dict[str, Any]:
+    """An order, live or of the past, with its standing executions. Prices it does not have are left out (ORD-10)."""
     wire: dict[str, Any] = {
         "id": str(order.pk),
         "instrument": order.instrument.symbol,
@@ -200,7 +200,7 @@ def order(order: Order) -> dict[str, Any]:
         wire["parentType"] = order.parent_type
     if order.trailing_pips is not None:
         wire |= {"isTrailingStop": True, "trailingStopPips": order.trailing_pips}
-    if order.filled_qty and (commission := _commission(order)):
+    if order.filled_qty and (commission := _commission(executions)):
         wire["customFields"] = [{"id": COMMISSION["id"], "value": commission}]
     if order.reason:
         kind = "error" if order.status == OrderStatus.REJECTED else "warning"
@@ -208,10 +208,10 @@ def order(order: Order) -> dict[str, Any]:
     return wire
 
 
-def _commission(order: Order) -> str:
-    """What was charged for it so far, nothing when nothing was."""
+def _commission(executions: Iterable[Execution]) -> str:
+    """What was charged for an order so far, nothing when nothing was; a busted execution costs none."""
     charged: dict[str, Decimal] = defaultdict(Decimal)
-    for execution in order.executions.all():
+    for execution in executions:
         charged[execution.commission_currency_id] += execution.commission
     return ", ".join(account_manager.amount(total, currency) for currency, total in charged.items() if total)
 

@@ -105,14 +105,14 @@ TRADING = 50  # of the users: each places an order a second
 
 
 def users(made: World, rounds: int) -> Row:
-    """Users who poll while some of them trade; the clients, the web process, the worker and the servers share the
-    machine."""
+    """Users who poll while some of them trade. As behind the proxy of `compose.yaml`, polls go to another process than
+    orders; the clients, both processes, the worker and the servers share the machine."""
     found: dict[int, tuple[Result, dict[str, Any]]] = {}
     held = 0
-    with servers.web() as web, servers.worker(), world.ticking(made):
-        servers.load(Plan(web.port, 2.0, _polling(made, USERS[0]), PACE))
+    with servers.web() as web, servers.web(PART="stream") as stream, servers.worker(), world.ticking(made):
+        servers.load(Plan(stream.port, 2.0, _polling(made, USERS[0]), PACE))
         for count in USERS:
-            rows = [_crowd(made, web.port, count) for _round in range(max(1, rounds // 2))]
+            rows = [_crowd(made, web, stream, count) for _round in range(max(1, rounds // 2))]
             found[count] = result, _details = min(rows, key=lambda row: row[0].p99_ms)
             if result.p99_ms < WANTED_P99_MS and not result.failed and result.rate > 0.95 * count * PACE:
                 held = count
@@ -133,12 +133,12 @@ def _polling(made: World, count: int) -> list[list[bytes]]:
     return [polls(trader, made.symbols) for trader in made.traders[:count]]
 
 
-def _crowd(made: World, port: int, count: int) -> tuple[Result, dict[str, Any]]:
+def _crowd(made: World, web: Web, stream: Web, count: int) -> tuple[Result, dict[str, Any]]:
     """So many users for a while: what their polls took, and what became of the orders."""
     trading = [fills.placing(trader, made.symbols) for trader in made.traders[:TRADING]]
     filled = fills.count()
-    orders = servers.start_load(Plan(port, USERS_SECONDS, trading, ORDERS_A_SECOND / TRADING))
-    result = servers.load(Plan(port, USERS_SECONDS, _polling(made, count), PACE))
+    orders = servers.start_load(Plan(web.port, USERS_SECONDS, trading, ORDERS_A_SECOND / TRADING))
+    result = servers.load(Plan(stream.port, USERS_SECONDS, _polling(made, count), PACE))
     placed = servers.finish_load(orders)
     details = {
         "polls_a_second": round(result.rate),

@@ -75,7 +75,7 @@ def then(account: Account, locale: str, moment: datetime) -> list[Answer]:
     """What the books say it was at that moment."""
     own = f"/tv/accounts/{account.number}"
     with translation.override(locales.language(locale)):
-        orders = [wire.order(order) for order in past.orders(account, moment)]
+        orders = [wire.order(order, order.executions.all()) for order in past.orders(account, moment)]
         positions = [
             wire.position(position) | wire.profit(profit) for position, profit in past.positions(account, moment)
         ]

@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 from uuid import uuid4
 
+from django.db.models import Prefetch
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from trading import orders, previews, tradables
 from trading.errors import OrderRejected, Reason
-from trading.models import LatencyReport
-from tvapi import forms, session_orders, wire
+from trading.models import Execution, LatencyReport
+from tvapi import forms, wire
 from tvapi.views.base import WireView, ok, row_id
 
 logger = logging.getLogger(__name__)
@@ -93,8 +94,9 @@ class OrdersHistoryView(WireView):
     def get(self, request: Request, account_id: str) -> Response:
         account = self.account(account_id)
         most = self.read_query(forms.LatestQuery).get("maxCount")
-        final = account.orders.final().prefetch_related("instrument", session_orders.standing_executions())
-        return ok([wire.order(order) for order in final.order_by("-final_at", "-pk")[:most]])
+        standing = Prefetch("executions", Execution.objects.standing())
+        final = account.orders.final().prefetch_related("instrument", standing).order_by("-final_at", "-pk")
+        return ok([wire.order(order, order.executions.all()) for order in final[:most]])
 
 
 def request_id(view: WireView) -> str:
