@@ -5,7 +5,7 @@ from typing import Any
 from django.conf import settings
 from django.contrib.auth.models import Group
 from django.test import Client as Visitor
-from playwright.sync_api import Locator, Page
+from playwright.sync_api import Locator, Page, expect
 
 from accounts.models import User
 from accounts.roles import Role
@@ -48,7 +48,9 @@ def show_password(page: Page, username: str, password: str = PASSWORD) -> None:
 
 def cells(page: Page, table: str) -> list[list[str]]:
     """What a table of a page says, row by row."""
-    rows = page.get_by_role("region", name=table, exact=True).locator("tr.data-row").all()
+    region = page.get_by_role("region", name=table, exact=True)
+    region.wait_for()
+    rows = region.locator("tr.data-row").all()
     return [[" ".join(text.split()) for text in row.locator("td").all_text_contents()] for row in rows]
 
 
@@ -94,6 +96,11 @@ def act(page: Page, action: str, *rows: str) -> None:
         listed(page).filter(has_text=row).locator("input.action-select").check()
     page.locator("select[name=action]").select_option(action)
     page.get_by_role("button", name="Run").click()
+
+
+def save(page: Page) -> None:
+    page.get_by_role("button", name="Save", exact=True).click()
+    expect(page.get_by_text("successfully").first).to_be_visible()
 
 
 # --- what is refused --------------------------------------------------------------------------------------------------

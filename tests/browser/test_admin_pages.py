@@ -36,6 +36,7 @@ from tests.browser.staff import (
     log_in,
     member,
     offers,
+    save,
     search,
     show_password,
 )
@@ -152,10 +153,10 @@ def test_a_new_member_of_staff_gets_a_role_and_sets_the_second_factor_up(page: P
     page.goto("/admin/accounts/user/add/")
     for name, value in (("username", "newcomer"), ("password1", PASSWORD), ("password2", PASSWORD)):
         page.locator(f"[name={name}]").fill(value)
-    page.get_by_role("button", name="Save", exact=True).click()
+    save(page)
     page.get_by_label("Staff status").check()
     page.locator("[name=groups]").select_option(label=["operations"])
-    page.get_by_role("button", name="Save", exact=True).click()
+    save(page)
     search(page, "newcomer")
     expect(listed(page)).to_contain_text("operations")
 
@@ -197,7 +198,7 @@ def test_a_role_is_changed_and_with_it_what_is_seen(page: Page) -> None:
     log_in(page, Role.ADMINISTRATOR)
     page.goto(reverse("admin:accounts_user_change", args=[user.pk]))
     page.locator("[name=groups]").select_option(label=["support"])
-    page.get_by_role("button", name="Save", exact=True).click()
+    save(page)
     expect(listed(page).filter(has_text="the-dealing")).to_contain_text("support")
     log_in(page, Role.DEALING)
     assert "Access tokens" in sidebar(page)
@@ -211,8 +212,7 @@ def test_who_leaves_is_switched_off_and_his_session_ends(page: Page) -> None:
     log_in(page, Role.ADMINISTRATOR)
     page.goto(reverse("admin:accounts_user_change", args=[user.pk]))
     page.get_by_label("Active").uncheck()
-    page.get_by_role("button", name="Save", exact=True).click()
-    expect(page.get_by_text("was changed successfully")).to_be_visible()
+    save(page)
     page.context.add_cookies([{"name": "sessionid", "value": session, "domain": "localhost", "path": "/"}])
     assert asked(page, "") == 302
 
@@ -264,10 +264,10 @@ def test_a_symbol_group_is_made_and_gets_an_instrument(page: Page) -> None:
     page.goto("/admin/marketdata/symbolgroup/add/")
     page.locator("[name=name]").fill("demo_shares")
     page.locator("[name=description]").fill("Shares")
-    page.get_by_role("button", name="Save", exact=True).click()
+    save(page)
     page.goto(reverse("admin:marketdata_instrument_change", args=[instrument.pk]))
     page.locator("[name=symbol_group]").select_option(label="demo_shares")
-    page.get_by_role("button", name="Save", exact=True).click()
+    save(page)
     page.locator("#nav-sidebar-apps").get_by_role("link", name="Symbol groups").click()
     page.get_by_role("link", name="demo_shares").click()
     assert cells(page, "Instruments")[0][0] == "AAPL"
@@ -281,7 +281,7 @@ def test_a_limit_keeps_operations_from_asking_for_more(page: Page, account: Acco
     page.locator("[name=currency]").select_option("USD")
     for name in ("request_limit", "approve_limit"):
         page.locator(f"[name={name}]").fill("500")
-    page.get_by_role("button", name="Save", exact=True).click()
+    save(page)
     expect(listed(page)).to_contain_text("500")
     log_in(page, Role.OPERATIONS)
     page.goto("/admin/cash/new/?account=WEB-1")
@@ -305,7 +305,7 @@ def test_data_is_sold_by_a_tariff(page: Page, account: Account) -> None:
     page.goto("/admin/accounts/datatariff/add/")
     page.locator("[name=name]").fill("Currencies")
     page.locator("[name=groups]").fill("demo_forex")
-    page.get_by_role("button", name="Save", exact=True).click()
+    save(page)
     expect(listed(page)).to_contain_text("Currencies")
     assert "demo_forex" not in groups()
 

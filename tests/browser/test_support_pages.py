@@ -15,7 +15,7 @@ from backoffice.support.models import Look
 from marketdata import suggestions
 from marketdata.models import Holiday, Instrument, MappedInstrument, MappingRelease, SymbolMapping
 from tests import factories
-from tests.browser.staff import act, cells, fits_a_phone, is_refused, log_in, offers, search
+from tests.browser.staff import act, cells, fits_a_phone, is_refused, log_in, offers, save, search
 from tests.browser.staff import listed as rows
 from tests.marketdata.test_mappings import APPLE, choose, listed
 from tests.trading import desk
@@ -141,7 +141,7 @@ def test_a_missing_description_is_found_side_by_side_and_written(page: Page) -> 
     page.get_by_role("link", name="The instrument").click()
     page.get_by_text("Description in other languages").click()
     page.locator("[name=description_de]").fill("Euro / US-Dollar")
-    page.get_by_role("button", name="Save", exact=True).click()
+    save(page)
     page.goto(reverse("page:instrument_descriptions", args=[instrument.pk]))
     assert {row[1]: row[2:] for row in cells(page, "Side by side")}["de"] == ["Euro / US-Dollar"] * 2 + [""]
     assert Instrument.objects.values_list("description_de", flat=True).get() == "Euro / US-Dollar"
