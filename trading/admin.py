@@ -10,6 +10,7 @@ from typing import Any
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.db import models
+from django.db.models.functions import Abs
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.utils.formats import number_format
@@ -272,14 +273,19 @@ class OrderAdmin(LogAdmin):
             self.message_user(request, text % {"count": cancelled}, messages.SUCCESS)
         for text in refused[:SHOWN_TO_CONFIRM]:
             self.message_user(request, text, messages.WARNING)
+        if not (cancelled or refused):  # they have left the list's filter while the question was read
+            self._nothing_to_cancel(request)
         return None
+
+    def _nothing_to_cancel(self, request: HttpRequest) -> None:
+        text = _("None of the selected orders is live: there is nothing to cancel.")
+        self.message_user(request, text, messages.INFO)
 
     def _confirm_cancelling(self, request: HttpRequest, queryset: OrderQuerySet) -> HttpResponse | None:
         live = queryset.live().select_related("account", "instrument").order_by("pk")
         count = live.count()
         if not count:
-            text = _("None of the selected orders is live: there is nothing to cancel.")
-            self.message_user(request, text, messages.INFO)
+            self._nothing_to_cancel(request)
             return None
         context = {
             **self.admin_site.each_context(request),
@@ -373,15 +379,21 @@ class PositionAdmin(LogAdmin):
     )
     fields = (
         ("account", "instrument", "side"),
-        ("qty", AVERAGE_PRICE),
+        ("qty", "opened_qty", AVERAGE_PRICE),
         ("margin", "realized_pl"),
         ("opened_at", "closed_at", "opened_by"),
     )
-    readonly_fields = (AVERAGE_PRICE,)
+    readonly_fields = ("opened_qty", AVERAGE_PRICE)
     search_lookup = "account__number"
     search_help_text = _("Number of a position or of an account")
     change_form_outer_before_template = "dealing/position_actions.html"
     empty_text = _("There has been no position yet.")
+
+    @admin.display(description=_("opened in all"))
+    def opened_qty(self, position: Position) -> str:
+        """What it was, also once it is closed; what a bust took back does not count."""
+        opened = position.fills.standing().filter(is_close=False)
+        return number(opened.aggregate(units=models.Sum(Abs("qty")))["units"])
 
     def panels(self, request: HttpRequest, position: Position) -> Iterable[Panel]:
         brackets = position.closing_orders.exclude(role="")

@@ -516,6 +516,8 @@ class Position(models.Model):
         indexes = [models.Index(fields=["account", "closed_at"], name="positions_shown")]
 
     def __str__(self) -> str:
+        if self.closed_at:  # it has no quantity any more
+            return f"{self.pk}: {self.side} {self.instrument}, closed"
         return f"{self.pk}: {self.side} {self.qty} {self.instrument}"
 
     @property

@@ -76,7 +76,7 @@ class MappedInstrumentAdmin(StaffAdmin):
     fields = ("symbol", "description", ("type", "quote_currency", "exchange_listed"), "tradingview_symbol", "remark")
     readonly_fields = ("symbol", "description", "type", "quote_currency", "exchange_listed", "remark")
     actions = ("accept_suggestions", "take_back_drafts", "leave_unmapped")
-    empty_text = _("No instrument is in this state.")
+    empty_text = _("There are no instruments yet: each has its line here.")
 
     def get_queryset(self, request: HttpRequest) -> models.QuerySet[MappedInstrument]:
         return MappedInstrument.workbench.with_states().order_by("symbol")

@@ -2,11 +2,13 @@
 
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from decimal import Decimal
 
 import pytest
 from django.urls import reverse
-from playwright.sync_api import Locator, Page, expect
+from django.utils import timezone
+from playwright.sync_api import Page, expect
 
 from accounts.choices import AccountState
 from accounts.models import Account, Balance, User
@@ -15,16 +17,17 @@ from backoffice.admin import NOTHING
 from backoffice.operations import jobs, tasks
 from backoffice.support.models import Look
 from marketdata import bars
-from marketdata.choices import InstrumentState
+from marketdata.choices import InstrumentState, Resolution
 from marketdata.chunks import Bar
 from marketdata.models import Instrument, MappingRelease
 from tests import factories
-from tests.browser.test_admin_pages import is_as_wide_as_the_screen, log_in
-from tests.marketdata.test_mappings import listed
+from tests.browser.staff import act, asked, cells, figure, fits_a_phone, is_refused, listed, log_in, offers, shown
+from tests.marketdata.test_mappings import listed as listed_there
 from tests.trading import desk
-from trading import liquidation
+from trading import liquidation, orders
 from trading.errors import OrderRejected, Reason
 from trading.models import Bust, Order, Position
+from trading.venues.models import FixSession, VenueRoute
 from tvapi import usage
 from tvapi.usage import Tally
 
@@ -55,25 +58,6 @@ def run_queued(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     queued: list[int] = []
     monkeypatch.setattr(tasks.run_job, "delay", queued.append)
     return lambda: jobs.run(queued.pop())
-
-
-def cells(page: Page, table: str) -> list[list[str]]:
-    """What a table of a report says, row by row."""
-    rows = page.get_by_role("region", name=table, exact=True).locator("tr.data-row").all()
-    return [[" ".join(text.split()) for text in row.locator("td").all_text_contents()] for row in rows]
-
-
-def figure(page: Page, name: str) -> Locator:
-    return page.locator("dl > div").filter(has=page.get_by_text(name, exact=True)).locator("dd")
-
-
-def fits_a_phone(page: Page) -> bool:
-    """Whether nothing of the page that is shown needs scrolling sideways at 400 px."""
-    usual = page.viewport_size
-    page.set_viewport_size({"width": 400, "height": 800})
-    fits = is_as_wide_as_the_screen(page)
-    page.set_viewport_size(usual or {"width": 1440, "height": 900})
-    return fits
 
 
 # --- the live desk ----------------------------------------------------------------------------------------------------
@@ -177,7 +161,101 @@ def test_an_instrument_is_halted_from_the_list_of_prices(page: Page, account: Ac
     assert refused.value.reason is Reason.INSTRUMENT_HALTED
 
 
+def test_a_venue_is_cut_off(page: Page, account: Account) -> None:
+    session = FixSession.objects.create(
+        name="lp", host="127.0.0.1", port=1, sender_comp_id="US", target_comp_id="LP", is_enabled=True
+    )
+    VenueRoute.objects.create(priority=1, session=session)
+    assert desk.place(account, "buy", "1000").venue == session.venue
+    log_in(page, Role.DEALING)
+    page.locator("#nav-sidebar-apps").get_by_role("link", name="FIX sessions").click()
+    page.get_by_role("link", name="lp").first.click()
+    page.get_by_role("link", name="Stop trading…").click()
+    page.locator("[name=reason]").fill("It answers late")
+    page.get_by_role("button", name="Show what would happen").click()
+    expect(page.get_by_text("lp: Nothing new goes there, from the next order on.")).to_be_visible()
+    page.get_by_role("button", name="Do it now").click()
+    expect(page.get_by_text("It holds from the next order on.")).to_be_visible()
+    assert desk.place(account, "buy", "1000").venue == "internal"
+
+
+# --- one position, one order ------------------------------------------------------------------------------------------
+
+
+def test_one_position_is_closed_and_says_afterwards_what_it_was(page: Page, account: Account) -> None:
+    position = account.positions.get()
+    log_in(page, Role.DEALING)
+    page.goto("/admin/desk/exposure/")
+    page.get_by_role("region", name="By instrument").get_by_role("link", name="1", exact=True).click()
+    listed(page).get_by_role("link").first.click()
+    page.get_by_role("link", name="Close the position…").click()
+    expect(page.get_by_text("Buy 10,000 EURUSD of WEB-1 will be closed at the market")).to_be_visible()
+    page.get_by_label("Reason").fill("The client asked on the phone")
+    assert fits_a_phone(page)
+    page.get_by_role("button", name="Close it").click()
+    expect(page.get_by_text("closes it.")).to_be_visible()
+    desk.drain(account)
+    page.goto(reverse("admin:trading_position_change", args=[position.pk]))
+    expect(page).to_have_title(f"{position.pk}: buy EURUSD, closed | View position | Back office")
+    expect(shown(page, "Opened in all")).to_have_text("10,000")
+    assert offers(page, "Close the position") == []
+    assert not Position.objects.open().exists()
+
+
+def test_what_cannot_be_done_says_why_and_changes_nothing(page: Page, account: Account, instrument: Instrument) -> None:
+    position, order = account.positions.get(), account.orders.live().get()
+    log_in(page, Role.DEALING)
+    Instrument.objects.filter(pk=instrument.pk).update(state=InstrumentState.HALTED)
+    page.goto(reverse("page:position_close", args=[position.pk]))
+    page.get_by_label("Reason").fill("Too large")
+    page.get_by_role("button", name="Close it").click()
+    expect(page.get_by_text("Trading in EURUSD is halted.")).to_be_visible()
+    assert list(account.orders.live()) == [order]
+    Instrument.objects.filter(pk=instrument.pk).update(state=InstrumentState.TRADING)
+    page.goto("/admin/trading/order/?status__exact=working")
+    act(page, "cancel_orders", "WEB-1")
+    orders.cancel(account.pk, order.pk)  # by its client, while the dealer reads
+    page.get_by_role("button", name="Cancel the order").click()
+    expect(page.get_by_text("None of the selected orders is live: there is nothing to cancel.")).to_be_visible()
+    assert list(order.events.filter(kind="cancelled").values_list("by", flat=True)) == [None]
+
+
 # --- busts ------------------------------------------------------------------------------------------------------------
+
+
+def test_all_fills_of_a_bad_interval_are_corrected_by_two_and_not_by_one(page: Page, account: Account) -> None:
+    desk.market(account, "1.25000", "1.25010")
+    others = factories.account(number="WEB-2", of_group=account.group)
+    for each in (account, others):
+        desk.fill(each, "buy", "5000")
+    desk.market(account, "1.10000", "1.10010")
+    log_in(page, Role.DEALING)
+    page.locator("#nav-sidebar-apps").get_by_role("link", name="Busts and corrections").click()
+    page.locator("a[href$='/bust/add/']").first.click()
+    today = f"{timezone.now():%Y-%m-%d}"
+    fields = {"instrument": "eurusd", "since": f"{today} 00:00", "until": f"{today} 23:59:59", "low": "1.2"}
+    for name, value in {**fields, "price": "1.1001", "reason": "Bad ticks"}.items():
+        page.locator(f"[name={name}]").fill(value)
+    page.get_by_role("button", name="Show what would happen").click()
+    expect(page.get_by_text("2 fills of EURUSD will be booked again at 1.1001")).to_be_visible()
+    assert [row[0] for row in cells(page, "What it does")] == ["WEB-1", "WEB-2"]
+    assert fits_a_phone(page)
+    page.get_by_role("button", name="Ask for approval").click()
+    expect(page.get_by_text("You asked for this: somebody else decides.")).to_be_visible()
+    bust = Bust.objects.get()
+    assert offers(page, "Approve", "Withdraw") == ["Withdraw"]
+    asked(page, f"busts/{bust.pk}/approve/", {"confirmed": "yes"})
+    bust.refresh_from_db()
+    assert bust.state == "requested"
+
+    log_in(page, Role.DEALING, "second-dealer")
+    page.get_by_role("link", name="1 bust waits for your decision.").click()
+    listed(page).get_by_role("link").first.click()
+    page.get_by_role("link", name="Approve…").click()
+    page.get_by_role("button", name="Approve and book").click()
+    expect(page.get_by_text("It is booked.")).to_be_visible()
+    assert others.positions.open().get().avg_price == D("1.1001")
+    assert account.positions.open().get().avg_price == D("1.1001")
 
 
 def test_a_bad_fill_is_taken_back_by_two(page: Page, account: Account) -> None:
@@ -196,7 +274,6 @@ def test_a_bad_fill_is_taken_back_by_two(page: Page, account: Account) -> None:
     expect(page.get_by_role("link", name="Approve…")).to_have_count(0)
     assert Position.objects.open().exists()
 
-    page.context.clear_cookies()
     log_in(page, Role.ADMINISTRATOR)
     page.get_by_role("link", name="1 bust waits for your decision.").click()
     page.locator("#result_list tbody a").first.click()
@@ -242,7 +319,62 @@ def test_the_chart_shows_what_comes_and_moves_by_keys(page: Page, account: Accou
     ]
     summed = page.evaluate("(marked) => Chart.prototype.summed.call({ marked, precision: 5 })", fills)
     assert [arrow["text"] for arrow in summed] == ["4,000 @ 1.17500 (2)", "500 @ 1.2"]
+    later = [{**fill, "time": 60 * minute} for minute, fill in enumerate(fills)]
+    for pixels, texts in ((10, ["", "500 @ 1.2", "3,000 @ 1.2"]), (50, ["1,000 @ 1.1", "500 @ 1.2", "3,000 @ 1.2"])):
+        spaced = page.evaluate(
+            """([marked, pixels]) => Chart.prototype.spaced.call({
+              marked, precision: 5, summed: Chart.prototype.summed,
+              chart: { timeScale: () => ({ timeToCoordinate: (time) => (time / 60) * pixels }) },
+            })""",
+            [later, pixels],
+        )
+        assert [arrow["text"] for arrow in spaced] == texts
     assert fits_a_phone(page)
+
+
+def test_a_closed_bar_is_corrected_with_its_reason(page: Page, instrument: Instrument) -> None:
+    minute = int(time.time()) // 60 * 60 - 600
+    bars.write(instrument, [Bar(minute, D("1.1"), D("1.9"), D("1.0"), D("1.15"), D(5))])
+    log_in(page, Role.DEALING)
+    page.goto("/admin/marketdata/barcorrection/add/")
+    page.locator(".field-instrument .select2-selection").click()
+    page.locator(".select2-search__field").fill("eur")
+    page.get_by_role("option", name="EURUSD").click()
+    page.locator("[name=resolution]").select_option("1")
+    day, clock = f"{datetime.fromtimestamp(minute, UTC):%Y-%m-%d %H:%M:%S}".split()
+    figures = {"time_0": day, "time_1": clock, "o": "1.1", "h": "1.2", "l": "1.0", "c": "1.15", "v": "5"}
+    for name, value in {**figures, "reason": "Bad tick"}.items():
+        page.locator(f"[name={name}]").fill(value)
+    page.get_by_role("button", name="Save", exact=True).click()
+    expect(listed(page)).to_contain_text("Bad tick")
+    assert bars.history(instrument, Resolution.MINUTE, minute, minute + 60, 1).h == [1.2]
+
+
+# --- what is for others -----------------------------------------------------------------------------------------------
+
+
+def test_tasks_of_others_are_neither_offered_nor_done(page: Page, account: Account) -> None:
+    log_in(page, Role.DEALING)
+    for address, names in (
+        (f"accounts/account/{account.pk}/change/", ("Change the state", "Ask for cash", "Save")),
+        (f"accounts/accountgroup/{account.group_id}/change/", ("Draft new conditions", "Save")),
+        (f"accounts/client/{account.client_id}/change/", ("Identity check", "Add a document", "Add a note", "Save")),
+        ("marketdata/mappedinstrument/", ("Publish…", "Import…", "Look for suggestions", "Run")),
+    ):
+        page.goto(f"/admin/{address}")
+        assert offers(page, *names) == [], address
+    assert is_refused(
+        page,
+        f"accounts/{account.pk}/state/",
+        f"clients/{account.client_id}/kyc/",
+        f"conditions/draft/{account.group_id}/",
+        "bulk/import/",
+        "cash/new/",
+        "mappings/publish/",
+        "accounts/user/",
+        "accounts/accesstoken/",
+        "audit/entry/",
+    )
 
 
 # --- support ----------------------------------------------------------------------------------------------------------
@@ -259,7 +391,7 @@ def test_support_looks_through_the_clients_eyes(page: Page, account: Account) ->
     page.locator("[name=reason]").fill("Ticket 17")
     assert fits_a_phone(page)
     page.get_by_role("button", name="Look", exact=True).click()
-    expect(page.get_by_text("Language: de_DE. Reason: Ticket 17")).to_be_visible()
+    expect(page.get_by_text("Language: Deutsch (de_DE). Reason: Ticket 17")).to_be_visible()
     expect(page.locator("pre", has_text='"unrealizedPl": -1').first).to_be_visible()
     order = account.orders.earliest("pk")
     page.get_by_role("link", name=str(order.pk), exact=True).click()
@@ -271,7 +403,7 @@ def test_support_looks_through_the_clients_eyes(page: Page, account: Account) ->
 
 def test_a_mapping_is_published_after_its_difference_was_seen(page: Page) -> None:
     factories.instrument("AAPL")
-    listed("NASDAQ:AAPL")
+    listed_there("NASDAQ:AAPL")
     factories.mapping("AAPL", "NASDAQ:AAPL", is_published=False)
     log_in(page, Role.SUPPORT)
     page.goto(reverse("admin:marketdata_mappedinstrument_changelist"))

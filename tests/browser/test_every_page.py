@@ -29,11 +29,11 @@ NOT_WHOLE = """() => {
   const found = [];
   const name = (cell) => (cell.dataset.label ?? cell.className) + ": " + cell.textContent.trim().slice(0, 60);
   if (document.documentElement.scrollWidth > window.innerWidth) found.push("the page is wider than the screen");
-  for (const table of document.querySelectorAll("section table, #result_list")) {
-    const place = table.parentElement.clientWidth;
+  for (const table of document.querySelectorAll("section table, #result_list, table.formset")) {
+    const place = (table.closest(".formset-wrapper") ?? table.parentElement).clientWidth;
     if (table.offsetWidth > place + 1) found.push(`a table of ${table.offsetWidth} px has ${place} px`);
   }
-  for (const cell of document.querySelectorAll("section td, #result_list :is(td, th)")) {
+  for (const cell of document.querySelectorAll("section td, #result_list :is(td, th), table.formset td")) {
     const isCut = cell.scrollHeight > cell.clientHeight + 1 || cell.scrollWidth > cell.clientWidth + 1;
     if (isCut && cell.offsetParent) found.push(`cut: ${name(cell)}`);
   }

@@ -4,7 +4,6 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import Group
 from playwright.sync_api import Page, expect
 
 from accounts.choices import ConditionsState
@@ -15,7 +14,8 @@ from backoffice.operations import cash, jobs, tasks
 from backoffice.operations.choices import CashKind, JobState
 from backoffice.operations.models import CashRequest, Job
 from tests import factories
-from tests.browser.test_admin_pages import PASSWORD, is_as_wide_as_the_screen, log_in
+from tests.browser.staff import asked, is_as_wide_as_the_screen, is_refused, log_in, member, offers
+from tests.trading import desk
 from trading.models import GroupInstrument
 
 pytestmark = [pytest.mark.proof, pytest.mark.django_db(transaction=True), pytest.mark.xdist_group("browser")]
@@ -28,9 +28,7 @@ def account() -> Account:
 
 
 def colleague() -> User:
-    user = User.objects.create_user("colleague", password=PASSWORD, is_staff=True)
-    user.groups.add(Group.objects.get(name=Role.OPERATIONS))
-    return User.objects.get(pk=user.pk)
+    return member(Role.OPERATIONS, "colleague")
 
 
 def ask(account: Account, by: User) -> CashRequest:
@@ -89,12 +87,7 @@ def test_conditions_are_drafted_compared_and_approved_by_two(page: Page, account
     expect(row).to_contain_text("0.02")
     expect(row).to_contain_text("0.05")
     draft = TradingConditions.objects.get(state=ConditionsState.DRAFT)
-    page.context.clear_cookies()
-    colleague()
-    page.goto("/admin/")
-    page.get_by_label("Username").fill("colleague")
-    page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Log in").click()
+    log_in(page, Role.OPERATIONS, "colleague")
     page.get_by_role("link", name="1 draft of conditions waits for your approval.").click()
     page.locator("#result_list tbody a").first.click()
     page.get_by_role("link", name="Approve…").click()
@@ -189,6 +182,35 @@ def test_the_auditor_is_offered_nothing_of_it(page: Page, account: Account) -> N
         for name in ("Approve…", "Reject…", "Change the state…", "Ask for cash…", "Identity check…", "Draft new"):
             expect(page.get_by_role("link", name=name)).to_have_count(0)
         expect(page.get_by_role("button", name="Save")).to_have_count(0)
+
+
+def test_tasks_of_others_are_neither_offered_nor_done(page: Page, account: Account) -> None:
+    desk.fill(account, "buy", "10000")
+    position = account.positions.get()
+    own = ask(account, log_in(page, Role.OPERATIONS))
+    for address, names in (
+        (f"operations/cashrequest/{own.pk}/change/", ("Approve…", "Reject…")),
+        (f"accounts/account/{account.pk}/change/", ("Stop trading…",)),
+        (f"trading/position/{position.pk}/change/", ("Close the position…", "Save")),
+        (f"trading/execution/{account.executions.get().pk}/change/", ("Bust or correct…", "Save")),
+        (f"marketdata/instrument/{position.instrument_id}/change/", ("Stop trading…", "Save")),
+        ("marketdata/mappedinstrument/", ("Publish…", "Import…", "Run")),
+    ):
+        page.goto(f"/admin/{address}")
+        assert offers(page, *names) == [], address
+    assert is_refused(
+        page,
+        f"desk/stop/account/{account.pk}/",
+        f"desk/stop/group/{account.group_id}/",
+        f"positions/{position.pk}/close/",
+        "accounts/user/add/",
+        "accounts/oauthclient/add/",
+        "busts/new/",
+        "mappings/publish/",
+    )
+    asked(page, f"cash/{own.pk}/approve/", {"confirmed": "yes"})
+    own.refresh_from_db()
+    assert own.state == "requested"
 
 
 @pytest.mark.parametrize("colour_scheme", ["light", "dark"])

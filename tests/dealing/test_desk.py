@@ -4,7 +4,9 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.test import Client as Browser
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from accounts.choices import AccountState, Profile
@@ -16,7 +18,7 @@ from marketdata import quotes, ticklog
 from tests import factories
 from tests.backoffice.test_admin import browser, staff, url
 from tests.trading import desk
-from trading import liquidation, orders
+from trading import liquidation, orders, valuation
 from trading.errors import OrderRejected, Reason
 from trading.models import MarginDecision, Order, Position
 from trading.states import OrderStatus
@@ -183,6 +185,14 @@ def test_pages_bear_that_a_rate_is_missing(account: Account) -> None:
     version = held.group.conditions_at()
     compared = dealer().get(reverse("page:conditions_compare", args=[version.pk]))
     assert compared.status_code == 200
+
+
+def test_live_figures_read_the_accounts_money_once(account: Account) -> None:
+    desk.fill(account, "buy", "10000")
+    with CaptureQueriesContext(connection) as statements:
+        page = dealer().get(reverse("page:account_figures", args=[account.pk]))
+    assert dict(page.context["figures"])["Margin level"] == "45,449.96 %"
+    assert sum(valuation.MONEY in each["sql"] for each in statements.captured_queries) == 1
 
 
 def test_a_stop_out_is_recomputed_by_hand_from_its_page(account: Account) -> None:

@@ -97,7 +97,8 @@ def _figures(account: Account) -> dict[str, Any]:
 def _margin(account: Account) -> tuple[list[Any], tuple[str, dict[str, Any], str]]:
     positions = valuation.open_positions(account)
     prices = Prices()
-    value = valuation.appraise(valuation.portfolio(account, positions), account.currency, prices)
+    portfolio = valuation.portfolio(account, positions)
+    value = valuation.appraise(portfolio, account.currency, prices)
     figures = [
         (_("Balance"), value.balance),
         (_("Unrealized profit or loss"), value.unrealized_pl),
@@ -120,7 +121,8 @@ def _margin(account: Account) -> tuple[list[Any], tuple[str, dict[str, Any], str
     headers = [_("Position"), _("Side"), _("Quantity"), _("Average price"), _("Margin"), _("Profit or loss")]
     shown = [(name, f"{number(amount)} {account.currency_id}") for name, amount in figures]
     if positions:
-        level = exposure.now(account, positions, prices)[0].level
+        kept = exposure.upkeeps(account, account.conditions_at(), positions)
+        level = exposure.shown(portfolio, kept, account.currency, prices).level
         shown.append((_("Margin level"), NOTHING if level is None else f"{number(round(level, 2))} %"))
     return shown, (_("open positions"), {"headers": headers, "rows": rows}, _("The account holds no position."))
 

@@ -16,6 +16,17 @@ document.addEventListener("DOMContentLoaded", () => {
   if (content) {
     content.role = "main";
   }
+  // What only the mouse could press: the filters of lists, the menu of the user.
+  for (const control of document.querySelectorAll("[x-on\\:click].cursor-pointer:not(button, [href])")) {
+    control.role = "button";
+    control.tabIndex = 0;
+    control.addEventListener("keydown", (event) => {
+      if (event.target === control && (event.key === "Enter" || event.key === " ")) {
+        event.preventDefault();
+        control.click();
+      }
+    });
+  }
 });
 
 // Fields that the theme leaves without a name: choices drawn by a script have that of the field they stand for, fields in

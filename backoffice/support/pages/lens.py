@@ -15,8 +15,9 @@ from django.shortcuts import get_object_or_404, redirect
 from django.urls import reverse
 from django.utils import timezone, translation
 from django.utils.html import format_html
+from django.utils.text import capfirst
+from django.utils.translation import get_language_info, gettext_lazy
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from accounts.choices import AccountState
@@ -46,10 +47,16 @@ class SearchForm(forms.Form):
     )
 
 
+def language_name(locale: str) -> str:
+    """In the language itself, with the site's name for it: two sites may have one language."""
+    name = str(get_language_info(locales.language(locale))["name_local"])
+    return f"{capfirst(name)} ({locale})"
+
+
 class LookForm(forms.Form):
     locale = forms.ChoiceField(
         label=gettext_lazy("Language"),
-        choices=[(code, code) for code in sorted(locales.LANGUAGES)],
+        choices=[(code, name) for name, code in sorted((language_name(code), code) for code in locales.LANGUAGES)],
         initial="en",
         widget=UnfoldAdminSelectWidget,
         help_text=gettext_lazy("As TradingView's site of the client names it."),
@@ -145,6 +152,7 @@ def lens_look(request: HttpRequest, pk: int) -> HttpResponse:
         _("%(account)s as its client sees it") % {"account": look.account},
         {
             "look": look,
+            "language": language_name(look.locale),
             "again": again,
             "answers": _answers(look),
             "tables": [_orders(look), *_story(look, request.GET.get("order", ""))],

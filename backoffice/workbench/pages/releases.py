@@ -36,7 +36,8 @@ def mapping_publish(request: HttpRequest) -> HttpResponse:
     with_problems = request.GET.get("with_problems") == "1"
     pending = mapping_releases.pending()
     taken = mapping_releases.chosen(pending, with_problems=with_problems)
-    left_out = [each for each in pending if each not in set(taken)]
+    known = set(taken)
+    left_out = [each for each in pending if each not in known]
     back = list_url(MappedInstrument)
     if not taken:
         messages.warning(request, _nothing_to_publish(left_out))

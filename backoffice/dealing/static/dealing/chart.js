@@ -2,7 +2,8 @@
 "use strict";
 
 const SECONDS_BETWEEN = 3;
-const BARS_BEYOND = 15; // empty, so that the latest arrows' texts are not below the scale
+const BARS_BEYOND = 12; // empty, so that the latest arrows' texts are not below the scale
+const LETTER_WIDTH = 7; // pixels, of the arrows' texts
 const NEW_BARS = 3; // the one in progress, and those that may have closed meanwhile
 
 function isDark() {
@@ -39,21 +40,32 @@ class Chart {
       timeScale: { timeVisible: element.dataset.resolution === "1", rightOffset: BARS_BEYOND },
     });
     this.precision = Number(element.dataset.decimals);
+    // The latest price is one of those that the lines show.
     this.series = this.chart.addSeries(LightweightCharts.CandlestickSeries, {
+      lastValueVisible: false,
+      priceLineVisible: false,
       priceFormat: { type: "price", precision: this.precision, minMove: 10 ** -this.precision },
     });
     this.markers = LightweightCharts.createSeriesMarkers(this.series, []);
     this.marked = [];
     this.last = 0;
     this.lines = {};
+    this.names = {};
+    for (const name of document.querySelectorAll("[data-side]")) {
+      this.names[name.dataset.side] = name;
+    }
     const observer = new MutationObserver(() => this.recolour());
     observer.observe(document.documentElement, { attributeFilter: ["class"] });
     element.addEventListener("keydown", (event) => this.move(event));
+    this.chart.timeScale().subscribeVisibleLogicalRangeChange(() => this.mark());
   }
 
   recolour() {
     this.chart.applyOptions(colours());
-    Object.entries(this.lines).forEach(([side, line]) => line.applyOptions({ color: colourOf(side) }));
+    for (const [side, line] of Object.entries(this.lines)) {
+      line.applyOptions({ color: colourOf(side) });
+      this.names[side].style.color = colourOf(side);
+    }
     this.mark();
   }
 
@@ -125,15 +137,18 @@ class Chart {
     }
   }
 
+  // Its name stands above the chart: within, it would lie on the arrows' texts.
   line(side, price) {
     this.lines[side] ??= this.series.createPriceLine({
       price,
-      title: this.element.dataset[side],
       color: colourOf(side),
       lineWidth: 1,
       lineStyle: LightweightCharts.LineStyle.Dashed,
     });
     this.lines[side].applyOptions({ price });
+    const name = this.names[side];
+    name.textContent = `${name.dataset.name} ${price.toFixed(this.precision)}`;
+    name.style.color = colourOf(side);
   }
 
   // A bar has one arrow for all that was bought in it, and one for all that was sold: an order filled in many parts
@@ -152,8 +167,26 @@ class Chart {
     });
   }
 
+  // Of arrows whose texts would lie on each other the later ones keep them; wider bars have room for more.
+  spaced() {
+    const left = { buy: Infinity, sell: Infinity };
+    const placeOf = (time) => this.chart.timeScale().timeToCoordinate(time) ?? 0;
+    return this.summed()
+      .sort((one, other) => other.time - one.time)
+      .map((fill) => {
+        const half = (fill.text.length * LETTER_WIDTH) / 2;
+        const place = placeOf(fill.time);
+        if (place + half > left[fill.side]) {
+          return { ...fill, text: "" };
+        }
+        left[fill.side] = place - half;
+        return fill;
+      })
+      .reverse();
+  }
+
   mark() {
-    const markers = this.summed().map(({ time, side, text }) =>
+    const markers = this.spaced().map(({ time, side, text }) =>
       side === "buy"
         ? { time, text, color: colourOf(side), position: "belowBar", shape: "arrowUp" }
         : { time, text, color: colourOf(side), position: "aboveBar", shape: "arrowDown" },
