@@ -141,6 +141,10 @@ def discard(version_id: int) -> None:
     version = _locked(version_id)
     if version.state != ConditionsState.DRAFT:
         raise ConditionsRefused(_("It is approved: it stays in the history."))
+    with connection.cursor() as cursor:  # in one statement each, not row by row
+        for relation in _tables():
+            table, column = relation.related_model._meta.db_table, relation.field.column
+            cursor.execute(f'DELETE FROM "{table}" WHERE "{column}" = %s', [version.pk])  # noqa: S608
     version.delete()
 
 
