@@ -238,7 +238,8 @@ def test_the_pages_try_out_then_import(group: Any, django_capture_on_commit_call
     visitor = browser(Role.OPERATIONS)
     file = SimpleUploadedFile("t.csv", TABLE.encode(), content_type="text/csv")
     with django_capture_on_commit_callbacks(execute=True):
-        answer = visitor.post(reverse("page:bulk_import"), {"table_name": "group instruments", "file": file})
+        form = {"table_name": "group instruments", "file": file, "effective_from": "2099-01-01T10:30"}
+        answer = visitor.post(reverse("page:bulk_import"), form)
     page = visitor.get(answer["Location"]).content.decode()
     assert "[+GBPUSD]" in page
     assert "Import it as shown" in page
@@ -247,6 +248,7 @@ def test_the_pages_try_out_then_import(group: Any, django_capture_on_commit_call
         visitor.post(reverse("page:job_apply", args=[tried.pk]))
     draft = TradingConditions.objects.get(state=ConditionsState.DRAFT)
     assert set(rates(draft)) == {"EURUSD", "GBPUSD"}
+    assert f"{draft.effective_from:%Y-%m-%d %H:%M}" == "2099-01-01 10:30"
 
 
 @pytest.mark.parametrize("role", [Role.DEALING, Role.SUPPORT, Role.COMPLIANCE])
