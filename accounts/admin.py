@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from axes.models import AccessAttempt
@@ -379,6 +379,7 @@ class AccountGroupAdmin(StaffAdmin):
     fields = (("name", "profile"), ("number_series", "state"))
     readonly_fields = ("state",)  # set on a page of its own, with a reason
     inlines: tuple[Any, ...] = (FirstConditionsInline,)
+    more_panels: tuple[Callable[[HttpRequest, AccountGroup], Iterable[Panel]], ...] = ()  # of apps that know groups
     change_form_outer_before_template = "accounts/group_actions.html"
     empty_text = _("There are no account groups yet. A group says how its accounts trade, so add one first.")
 
@@ -424,6 +425,8 @@ class AccountGroupAdmin(StaffAdmin):
             _("There are no conditions yet: the accounts of this group cannot trade."),
             list_url(TradingConditions, group__id__exact=group.pk),
         )
+        for panels in self.more_panels:
+            yield from panels(request, group)
         yield Panel(
             _("accounts"),
             group.accounts.select_related("client", "currency"),
@@ -437,7 +440,7 @@ class AccountGroupAdmin(StaffAdmin):
 class TradingConditionsAdmin(ReadOnlyAdmin):
     """Every version there is, was or may come. It is drafted, approved and compared on pages of its own.
 
-    What a draft says is fixed, but the tables that belong to it are edited here until it is approved.
+    What a draft says is fixed, but who drafted it edits the tables that belong to it here until it is approved.
     """
 
     list_display = (
@@ -461,6 +464,7 @@ class TradingConditionsAdmin(ReadOnlyAdmin):
         ("drafted_by", "approved_by", "approved_at"),
     )
     inlines: tuple[Any, ...] = ()
+    more_panels: tuple[Callable[[HttpRequest, TradingConditions], Iterable[Panel]], ...] = ()
     change_form_outer_before_template = "accounts/conditions_actions.html"
     empty_text = _("There are no conditions yet: add an account group, or draft them on a group's page.")
 
@@ -468,11 +472,17 @@ class TradingConditionsAdmin(ReadOnlyAdmin):
         return super().get_queryset(request).with_current()
 
     def get_readonly_fields(self, request: HttpRequest, obj: TradingConditions | None = None) -> Sequence[Any]:
-        return [*super().get_readonly_fields(request, obj), "standing", *flatten(self.fields)]
+        fixed = [self._shown(name) for name in flatten(self.fields)]
+        return [*super().get_readonly_fields(request, obj), "standing", *fixed]
 
     def has_change_permission(self, request: HttpRequest, obj: TradingConditions | None = None) -> bool:
-        is_draft = obj is not None and obj.state == ConditionsState.DRAFT
-        return is_draft and request.user.has_perm("accounts.draft_tradingconditions")
+        """Only who drafted it: whoever else might approve what he put in himself."""
+        is_own = obj is not None and obj.state == ConditionsState.DRAFT and obj.drafted_by_id == request.user.pk
+        return is_own and request.user.has_perm("accounts.draft_tradingconditions")
+
+    def panels(self, request: HttpRequest, version: TradingConditions) -> Iterable[Panel]:
+        for panels in self.more_panels:
+            yield from panels(request, version)
 
     @staticmethod
     @admin.display(description=_("standing"))

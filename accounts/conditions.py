@@ -6,13 +6,15 @@ with it), so that what joins them is copied and compared as well.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.db import models, transaction
+from django.db import connection, models, transaction
 from django.utils import timezone
+from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 
 from accounts.choices import ConditionsState
@@ -28,11 +30,12 @@ class ConditionsRefused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One field of two versions, or one table that belongs to them; values as people read them."""
+    """One field of two versions, or one row that belongs to them; values as people read them."""
 
     label: str
     before: str
     after: str
+    is_of_row: bool = False
 
     @property
     def is_change(self) -> bool:
@@ -64,8 +67,27 @@ def draft(
         group=group, effective_from=effective_from, state=ConditionsState.DRAFT, drafted_by=by, note=note, **values
     )
     if like:
-        _copy_tables(like, made)
+        copy_tables(like, made)
     return made
+
+
+@transaction.atomic
+def own_draft(group: AccountGroup, effective_from: datetime, *, by: User, note: str) -> TradingConditions:
+    """The person's draft for this moment; one that says what the last approved version does if there is none yet.
+
+    Raises ConditionsRefused, as `draft` does.
+    """
+    drafts = group.conditions.filter(state=ConditionsState.DRAFT, drafted_by=by, effective_from=effective_from)
+    if found := drafts.first():
+        return found
+    base = latest(group)
+    values = {field.name: getattr(base, field.name) for field in content_fields()} if base else {}
+    return draft(group.pk, effective_from, values, by=by, note=note, like=base)
+
+
+def latest(group: AccountGroup) -> TradingConditions | None:
+    """What another version starts from: the last approved one, also if it is yet to come; else a draft."""
+    return group.conditions.order_by("state", "-effective_from", "-pk").first()
 
 
 def roll_back(to: TradingConditions, effective_from: datetime, *, by: User) -> TradingConditions:
@@ -76,8 +98,11 @@ def roll_back(to: TradingConditions, effective_from: datetime, *, by: User) -> T
 
 
 @transaction.atomic
-def approve(version_id: int, *, by: User) -> TradingConditions:
-    """Let the draft come into force at its moment; never by who drafted it. Raises ConditionsRefused."""
+def approve(version_id: int, *, by: User, seen: str | None = None) -> TradingConditions:
+    """Let the draft come into force at its moment; never by who drafted it. Raises ConditionsRefused.
+
+    `seen` is the fingerprint of what he was shown: he does not approve what was put in since.
+    """
     version = _locked(version_id)
     if version.state != ConditionsState.DRAFT:
         raise ConditionsRefused(_("It is approved already."))
@@ -87,6 +112,9 @@ def approve(version_id: int, *, by: User) -> TradingConditions:
     same = version.group.conditions.approved().filter(effective_from=version.effective_from)
     if same.exists():
         raise ConditionsRefused(_("Another version is approved for the same moment."))
+    if seen is not None and seen != fingerprint(version):
+        raise ConditionsRefused(_("It was changed since it was shown to you: look at it again."))
+    _check_complete(version)
     version.state, version.approved_by, version.approved_at = ConditionsState.APPROVED, by, timezone.now()
     version.save(update_fields=["state", "approved_by", "approved_at"])
     return version
@@ -113,32 +141,53 @@ def discard(version_id: int) -> None:
     version = _locked(version_id)
     if version.state != ConditionsState.DRAFT:
         raise ConditionsRefused(_("It is approved: it stays in the history."))
+    with connection.cursor() as cursor:  # in one statement each, not row by row
+        for relation in _tables():
+            table, column = relation.related_model._meta.db_table, relation.field.column
+            cursor.execute(f'DELETE FROM "{table}" WHERE "{column}" = %s', [version.pk])  # noqa: S608
     version.delete()
 
 
 def compare(one: TradingConditions, other: TradingConditions) -> list[Difference]:
-    """Both versions side by side, field by field and table by table."""
+    """Both versions side by side: every field, and of the tables that belong to them the rows that differ."""
     differences = [
         Difference(str(field.verbose_name), shown(one, field), shown(other, field)) for field in content_fields()
     ]
     for relation in _tables():
-        label = str(relation.related_model._meta.verbose_name_plural)
-        differences.append(Difference(label, _rows_text(one, relation), _rows_text(other, relation)))
+        differences += _row_differences(one, other, relation)
     return differences
+
+
+def fingerprint(version: TradingConditions) -> str:
+    """Of the rows that belong to the version: another one once any of them is changed. Its own fields never are."""
+    digest = hashlib.sha256()
+    with connection.cursor() as cursor:
+        for relation in _tables():
+            table, column = relation.related_model._meta.db_table, relation.field.column
+            cursor.execute(
+                f"SELECT string_agg(t::text, E'\\n' ORDER BY t.id) FROM {table} t WHERE {column} = %s",  # noqa: S608
+                [version.pk],
+            )
+            digest.update(repr(cursor.fetchone()).encode())
+    return digest.hexdigest()
+
+
+def copy_tables(source: TradingConditions, target: TradingConditions) -> None:
+    """Give a draft the rows of another version, in one statement each: there may be ten thousand."""
+    for relation in _tables():
+        columns = ", ".join(f'"{field.column}"' for field in _own_fields(relation))
+        table, version = relation.related_model._meta.db_table, relation.field.column
+        with connection.cursor() as cursor:
+            cursor.execute(
+                f'INSERT INTO "{table}" ("{version}", {columns})'  # noqa: S608
+                f' SELECT %s, {columns} FROM "{table}" WHERE "{version}" = %s ORDER BY id',
+                [target.pk, source.pk],
+            )
 
 
 def shown(version: TradingConditions, field: models.Field[Any, Any]) -> str:
     """A field's value in words: a choice by its name, a number without idle zeros."""
-    if field.choices:
-        return str(getattr(version, f"get_{field.name}_display")())
-    value = getattr(version, field.name)
-    return "–" if value is None or value == "" else str(value)
-
-
-def tables_text(version: TradingConditions) -> Iterator[tuple[str, str]]:
-    """(name, rows in words) of every table that belongs to the version."""
-    for relation in _tables():
-        yield str(relation.related_model._meta.verbose_name_plural), _rows_text(version, relation)
+    return in_words(field, getattr(version, field.name))
 
 
 def _tables() -> list[Any]:
@@ -155,22 +204,83 @@ def _own_fields(relation: Any) -> list[models.Field[Any, Any]]:
     return [field for field in fields if not field.primary_key and field != relation.field]
 
 
-def _rows_text(version: TradingConditions, relation: Any) -> str:
-    rows = relation.related_model._default_manager.filter(**{relation.field.name: version})
-    texts = [", ".join(f"{f.verbose_name} {getattr(row, f.name)}" for f in _own_fields(relation)) for row in rows]
-    return "; ".join(texts) or "–"
-
-
-def _copy_tables(source: TradingConditions, target: TradingConditions) -> None:
-    for relation in _tables():
-        manager = relation.related_model._default_manager
-        manager.bulk_create(
-            relation.related_model(
-                **{relation.field.name: target},
-                **{field.attname: getattr(row, field.attname) for field in _own_fields(relation)},
-            )
-            for row in manager.filter(**{relation.field.name: source})
+def _row_differences(one: TradingConditions, other: TradingConditions, relation: Any) -> list[Difference]:
+    """By row of the table, in the order of their names. The database compares: there may be ten thousand."""
+    fields = _own_fields(relation)
+    key = _key_of(relation)
+    rows = [
+        relation.related_model._default_manager.filter(**{relation.field.name: version})
+        .order_by()
+        .values_list(*(field.attname for field in fields))
+        for version in (one, other)
+    ]
+    before, after = (
+        {tuple(row[fields.index(field)] for field in key): row for row in these.difference(those)}
+        for these, those in (rows, reversed(rows))
+    )
+    names = {
+        field: field.related_model._default_manager.in_bulk({identity[key.index(field)] for identity in before | after})
+        for field in key
+        if field.related_model
+    }
+    title = capfirst(str(relation.related_model._meta.verbose_name_plural))
+    found = []
+    for identity in before | after:
+        words = (
+            str(names[field].get(value, _("all")) if field in names else value)
+            for field, value in zip(key, identity, strict=True)
         )
+        texts = _texts(fields, key, before.get(identity), after.get(identity))
+        found.append(Difference(f"{title}: {' '.join(words)}", *texts, is_of_row=True))
+    return sorted(found, key=lambda each: each.label)
+
+
+def _key_of(relation: Any) -> list[models.Field[Any, Any]]:
+    """What names a row within its version: the other fields of the constraint that it is there once."""
+    meta = relation.related_model._meta
+    unique = (each.fields for each in meta.constraints if isinstance(each, models.UniqueConstraint))
+    names = next(names for names in unique if relation.field.name in names)
+    return [meta.get_field(name) for name in names if name != relation.field.name]
+
+
+def _texts(fields: Sequence[Any], key: Sequence[Any], before: Any, after: Any) -> tuple[str, str]:
+    """Both rows in words: what differs, or, of a row that only one version has, all that it says."""
+    nothing = [None] * len(fields)
+    said = [each for each in zip(fields, before or nothing, after or nothing, strict=True) if each[0] not in key]
+    if before and after:
+        said = [(field, old, new) for field, old, new in said if old != new]
+        return _text((field, old) for field, old, _new in said), _text((field, new) for field, _old, new in said)
+    values = [(field, new if after else old) for field, old, new in said]
+    text = _text((f, value) for f, value in values if isinstance(value, bool) or value not in (None, f.get_default()))
+    return ("–", text) if after else (text, "–")
+
+
+def _text(values: Iterable[tuple[Any, Any]]) -> str:
+    return ", ".join(f"{field.verbose_name} {in_words(field, value)}" for field, value in values)
+
+
+def in_words(field: models.Field[Any, Any], value: object) -> str:
+    """A value as people read it: a choice by its name."""
+    if value is None or value == "":
+        return "–"
+    if isinstance(value, bool):
+        return _("yes") if value else _("no")
+    return str(dict(field.flatchoices).get(value, value)) if field.choices else str(value)
+
+
+def _check_complete(version: TradingConditions) -> None:
+    """Refuse a version without rows of a table that each must have, where the one in force has them: a group is stopped
+    by its state, not by taking everything away."""
+    current = version.group.conditions.begun().order_by("-effective_from").first()
+    for relation in _tables():
+        if current is None or not getattr(relation.related_model, "is_part_of_every_version", False):
+            continue
+        owners = relation.related_model._default_manager.filter(**{f"{relation.field.name}__in": [version, current]})
+        if set(owners.order_by().values_list(relation.field.name, flat=True).distinct()) == {current.pk}:
+            raise ConditionsRefused(
+                _("It has no rows of “%(table)s”, and the version in force has: draft it anew.")
+                % {"table": relation.related_model._meta.verbose_name_plural}
+            )
 
 
 def _locked(version_id: int) -> TradingConditions:

@@ -199,11 +199,13 @@ class TradingConditionsQuerySet(models.QuerySet["TradingConditions"]):
         latest = TradingConditions.objects.begun().filter(group=models.OuterRef("group")).order_by("-effective_from")
         return self.annotate(current=models.Subquery(latest.values("pk")[:1]))
 
+    def latest_begun(self, at: datetime | None = None) -> TradingConditionsQuerySet:
+        """The version that is or was in force in each group."""
+        return self.begun(at).order_by("group_id", "-effective_from").distinct("group_id")
+
     def in_force(self, group_ids: Iterable[int]) -> dict[int, TradingConditions]:
         """The version in force of each of these groups, by group; those that have none yet are missing."""
-        begun = self.begun().filter(group__in=group_ids)
-        latest = begun.order_by("group_id", "-effective_from").distinct("group_id")
-        return {conditions.group_id: conditions for conditions in latest}
+        return {conditions.group_id: conditions for conditions in self.latest_begun().filter(group__in=group_ids)}
 
 
 class TradingConditions(models.Model):

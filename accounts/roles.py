@@ -80,9 +80,8 @@ MAY: dict[Role, dict[str, dict[str, tuple[str, ...]]]] = {
             "feedroute": ("add", "change", "delete"),
         },
         "trading": {
-            "groupinstrument": ("add", "change", "delete"),
+            "instrumentterms": ("add", "change", "delete"),
             "margintier": ("add", "change", "delete"),
-            "swapterms": ("add", "change", "delete"),
             "fundingrate": ("add",),
             "order": ("cancel",),
             "position": ("close",),
@@ -118,9 +117,8 @@ MAY: dict[Role, dict[str, dict[str, tuple[str, ...]]]] = {
         "otp_totp": {"totpdevice": ("add", "delete")},
         "marketdata": {"holiday": ("add", "change", "delete")},
         "trading": {
-            "groupinstrument": ("add", "change", "delete"),
+            "instrumentterms": ("add", "change", "delete"),
             "margintier": ("add", "change", "delete"),
-            "swapterms": ("add", "change", "delete"),
         },
         "axes": {"accessattempt": ("delete",)},
         "support": {"look": ("add",)},

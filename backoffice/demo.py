@@ -28,8 +28,9 @@ from backoffice import demo_oauth
 from marketdata import mapping_releases, mappings, sessions, simulator
 from marketdata.choices import BarSource, SymbolType
 from marketdata.models import Instrument, SymbolGroup
+from trading.charges import SWAP_PROFILES
 from trading.choices import SwapUnit
-from trading.models import GroupInstrument, SwapTerms
+from trading.models import InstrumentTerms
 
 BEGINNING = datetime(2020, 1, 1, tzinfo=UTC)  # the first conditions are in force before anything else
 HOLIDAY_CALENDARS = ("NYSE", "CME")
@@ -305,7 +306,6 @@ def seed() -> None:
         _make_currencies()
         _make_market()
         _make_groups()
-        _make_swaps()
         _make_accounts()
     now = timezone.now()
     for instrument in Instrument.objects.filter(symbol__in=INSTRUMENTS):
@@ -377,26 +377,25 @@ def _make_groups() -> None:
     for described in GROUPS:
         group, is_new = AccountGroup.objects.get_or_create(name=described.name, defaults={"profile": described.profile})
         if is_new:
-            TradingConditions.objects.create(group=group, effective_from=BEGINNING, **described.conditions)
-            GroupInstrument.objects.bulk_create(
-                GroupInstrument(
-                    group=group,
+            first = TradingConditions.objects.create(group=group, effective_from=BEGINNING, **described.conditions)
+            InstrumentTerms.objects.bulk_create(
+                InstrumentTerms(
+                    conditions=first,
                     instrument=instruments[symbol],
                     margin_rate=rate,
                     maintenance_rate=FUTURES_MAINTENANCE.get(symbol),
                     max_leverage=MAX_LEVERAGE.get(symbol),
+                    **_swap(described.profile, symbol),
                 )
                 for symbol, rate in described.instruments.items()
             )
 
 
-def _make_swaps() -> None:
-    known = set(SwapTerms.objects.filter(group=None).values_list("instrument__symbol", flat=True))
-    instruments = Instrument.objects.in_bulk(SWAPS.keys() - known, field_name="symbol")
-    SwapTerms.objects.bulk_create(
-        SwapTerms(instrument=instrument, unit=unit, long=Decimal(long), short=Decimal(short))
-        for instrument, (unit, long, short) in ((instruments[symbol], SWAPS[symbol]) for symbol in instruments)
-    )
+def _swap(profile: Profile, symbol: str) -> dict[str, Any]:
+    if symbol not in SWAPS or profile not in SWAP_PROFILES:
+        return {}
+    unit, long, short = SWAPS[symbol]
+    return {"swap_unit": unit, "swap_long": Decimal(long), "swap_short": Decimal(short)}
 
 
 def _make_accounts() -> None:

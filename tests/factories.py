@@ -7,21 +7,20 @@ the same currency, instrument or symbol group gives the same row.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from itertools import count
 from typing import Any
 
 from accounts import cash, oauth_clients, tokens
-from accounts.choices import EnvironmentPair, Profile
-from accounts.conditions import content_fields
+from accounts import conditions as versions
+from accounts.choices import ConditionsState, EnvironmentPair, Profile
 from accounts.models import Account, AccountGroup, Client, Currency, TradingConditions, User
 from accounts.oauth_models import OAuthClient
 from marketdata import mapping_releases, mappings, ticklog
 from marketdata.choices import BarSource, SymbolType
 from marketdata.models import Instrument, SymbolGroup, SymbolMapping
-from trading.models import GroupInstrument
 
 CURRENCY_DECIMALS = {"JPY": (0, 0), "USDT": (6, 2), "BTC": (8, 8), "ETH": (8, 8)}  # kept, settled; others 2, 2
 BEGINNING = datetime(2020, 1, 1, tzinfo=UTC)
@@ -165,13 +164,59 @@ def group(
 def change_conditions(of: AccountGroup, **changes: Any) -> TradingConditions:
     """Put a new version in force from now on, like the last one but for these fields: versions are not rewritten."""
     last = of.conditions_at()
-    values = {field.name: getattr(last, field.name) for field in content_fields()} | changes
-    return TradingConditions.objects.create(group=of, **{"effective_from": datetime.now(UTC), **values})
+    effective_from = changes.pop("effective_from", None)
+    values = {field.name: getattr(last, field.name) for field in versions.content_fields()} | changes
+    return approved(of, effective_from, values, like=last)
 
 
-def allow(to: AccountGroup, symbol: str, *, margin_rate: Decimal | None = None) -> GroupInstrument:
+def approved(
+    of: AccountGroup,
+    effective_from: datetime | None,
+    values: Mapping[str, Any],
+    *,
+    like: TradingConditions,
+    change: Callable[[TradingConditions], object] = lambda draft: None,
+) -> TradingConditions:
+    """A version that two people have put in force, from now on unless said otherwise; the past is allowed."""
+    author, other = user(is_staff=True), user(is_staff=True)
+    moment = effective_from or datetime.now(UTC)
+    made = TradingConditions.objects.create(
+        group=of, effective_from=moment, state=ConditionsState.DRAFT, drafted_by=author, **values
+    )
+    versions.copy_tables(like, made)
+    change(made)
+    made.state, made.approved_by, made.approved_at = ConditionsState.APPROVED, other, moment
+    made.save(update_fields=["state", "approved_by", "approved_at"])
+    return made
+
+
+def allow(to: AccountGroup, symbol: str, **terms: Any) -> None:
     """Let the accounts of the group trade the symbol."""
-    return GroupInstrument.objects.create(group=to, instrument=instrument(symbol), margin_rate=margin_rate)
+    offered = instrument(symbol)
+    change_terms(to, lambda rows: rows.create(instrument=offered, **terms))
+
+
+def set_terms(of: AccountGroup, *symbols: str, effective_from: datetime | None = None, **terms: Any) -> None:
+    """Give these instruments of the group, or all of them, other terms."""
+    chosen = {"instrument__symbol__in": symbols} if symbols else {}
+    change_terms(of, lambda rows: rows.filter(**chosen).update(**terms), effective_from)
+
+
+def take_away(of: AccountGroup, symbol: str) -> None:
+    """Let the accounts of the group trade the symbol no longer, by a version that does not name it."""
+    change_terms(of, lambda rows: rows.filter(instrument__symbol=symbol).delete())
+
+
+def change_terms(
+    of: AccountGroup, change: Callable[[Any], object], effective_from: datetime | None = None
+) -> TradingConditions:
+    """Change rows of instruments: where nobody trades yet in the version there is, else by another from now on."""
+    last = of.conditions_at()
+    if not of.accounts.exists():
+        change(last.instruments)
+        return last
+    values = {field.name: getattr(last, field.name) for field in versions.content_fields()}
+    return approved(of, effective_from, values, like=last, change=lambda draft: change(draft.instruments))
 
 
 def account(

@@ -21,7 +21,8 @@ from unfold.contrib.filters.admin import AutocompleteSelectFilter
 from unfold.decorators import display
 
 from accounts.admin import AccountGroupAdmin, TradingConditionsAdmin
-from accounts.models import User
+from accounts.choices import ConditionsState
+from accounts.models import AccountGroup, TradingConditions, User
 from backoffice.admin import NOTHING, LogAdmin, Panel, ReadOnlyAdmin, StaffAdmin, link_to, list_url, number
 from trading import orders, venue
 from trading.choices import ParentType
@@ -32,7 +33,7 @@ from trading.models import (
     Charge,
     Execution,
     FundingRate,
-    GroupInstrument,
+    InstrumentTerms,
     LatencyReport,
     Leverage,
     MarginTier,
@@ -41,7 +42,6 @@ from trading.models import (
     OrderQuerySet,
     Position,
     PositionFill,
-    SwapTerms,
 )
 from trading.states import OrderStatus
 from trading.venues.admin import order_number  # Django finds the venues' pages from here, too
@@ -60,24 +60,134 @@ STATUS_COLOURS = {
 }
 
 
-class GroupInstrumentInline(TabularInline):
-    """What the accounts of a group may trade."""
+TERMS_FIELDS = (
+    "instrument",
+    "is_offered",
+    "margin_rate",
+    "maintenance_rate",
+    "contract_margin",
+    "contract_maintenance",
+    "max_leverage",
+    "swap_long",
+    "swap_short",
+    "swap_unit",
+    "triple_day",
+)
+MOST_EDITED_BY_HAND = 100  # instruments; more come and go by a table
 
-    model = GroupInstrument
-    fields = (
-        "instrument",
-        "margin_rate",
-        "maintenance_rate",
-        "contract_margin",
-        "contract_maintenance",
-        "max_leverage",
-    )
+
+def _edited_by_hand(request: HttpRequest, version: TradingConditions) -> bool:
+    """Whether the page of the version edits its instruments for who looks; else it only shows the first of them."""
+    is_own = version.state == ConditionsState.DRAFT and version.drafted_by_id == request.user.pk
+    return is_own and version.instruments.count() <= MOST_EDITED_BY_HAND
+
+
+class InstrumentTermsInline(TabularInline):
+    """The instruments of a draft, with what differs for them."""
+
+    model = InstrumentTerms
+    fields = TERMS_FIELDS
     autocomplete_fields = ("instrument",)
     hide_title = True
     extra = 0
 
-    def get_queryset(self, request: HttpRequest) -> models.QuerySet[GroupInstrument]:
-        return super().get_queryset(request).select_related("instrument")
+    def get_queryset(self, request: HttpRequest) -> models.QuerySet[InstrumentTerms]:
+        return super().get_queryset(request).select_related("instrument").order_by("instrument__symbol")
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return self._is_shown(request, obj) and super().has_add_permission(request, obj)
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return self._is_shown(request, obj) and super().has_change_permission(request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return self._is_shown(request, obj) and super().has_delete_permission(request, obj)
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return self._is_shown(request, obj) and super().has_view_permission(request, obj)
+
+    def _is_shown(self, request: HttpRequest, version: TradingConditions | None) -> bool:
+        return version is None or _edited_by_hand(request, version)
+
+
+@admin.display(description=_("swap in"))
+def swap_in(terms: InstrumentTerms) -> str:
+    return terms.get_swap_unit_display() if terms.has_swap else NOTHING
+
+
+def instruments_panel(version: TradingConditions) -> Panel:
+    return Panel(
+        _("instruments"),
+        version.instruments.select_related("instrument").order_by("instrument__symbol"),
+        (
+            "instrument",
+            "is_offered",
+            "margin_rate",
+            "maintenance_rate",
+            "contract_margin",
+            "max_leverage",
+            "swap_long",
+            "swap_short",
+            swap_in,
+        ),
+        _("It names no instrument: nothing can be traded."),
+        list_url(InstrumentTerms, conditions__id__exact=version.pk),
+    )
+
+
+def of_group(request: HttpRequest, group: AccountGroup) -> Iterable[Panel]:
+    """What is in force. It changes by another version of the conditions."""
+    if version := group.conditions.begun().order_by("-effective_from").first():
+        yield instruments_panel(version)
+
+
+def of_version(request: HttpRequest, version: TradingConditions) -> Iterable[Panel]:
+    if not _edited_by_hand(request, version):
+        yield instruments_panel(version)
+
+
+AccountGroupAdmin.more_panels += (of_group,)
+TradingConditionsAdmin.more_panels += (of_version,)
+
+
+@admin.register(InstrumentTerms)
+class InstrumentTermsAdmin(ReadOnlyAdmin):
+    """Those in force, or of the one version that a link names. They change with the version they belong to."""
+
+    list_display = (
+        "instrument",
+        "group",
+        "is_offered",
+        "margin_rate",
+        "maintenance_rate",
+        "contract_margin",
+        "max_leverage",
+        "swap_long",
+        "swap_short",
+        swap_in,
+    )
+    list_select_related = ("instrument", "conditions__group")
+    list_filter = ("is_offered", "conditions__group")
+    search_fields = ("instrument__symbol__istartswith",)
+    search_help_text = _("Symbol: its beginning")
+    ordering = ("instrument__symbol", "conditions__group__name")
+    fields = (
+        "conditions",
+        ("instrument", "is_offered"),
+        ("margin_rate", "maintenance_rate", "max_leverage"),
+        ("contract_margin", "contract_maintenance"),
+        ("swap_long", "swap_short", "swap_unit", "triple_day"),
+    )
+    empty_text = _("No group has instruments yet: they are part of its conditions.")
+
+    def get_queryset(self, request: HttpRequest) -> models.QuerySet[InstrumentTerms]:
+        rows = super().get_queryset(request)
+        is_list = request.path == list_url(InstrumentTerms)
+        return rows.in_force() if is_list and "conditions__id__exact" not in request.GET else rows
+
+    @admin.display(description=_("group"), ordering="conditions__group__name")
+    def group(self, row: InstrumentTerms) -> AccountGroup:
+        return row.conditions.group
 
 
 @cache
@@ -107,8 +217,6 @@ EVENT_PRICES = (price(OrderEvent, "bid"), price(OrderEvent, "ask"))
 AVERAGE_PRICE = price(Position, "avg_price")
 FILL_PRICE = price(Execution, "price")
 
-AccountGroupAdmin.inlines += (GroupInstrumentInline,)
-
 
 class MarginTierInline(TabularInline):
     """Bands of value with rates of their own; edited until the conditions are in force."""
@@ -120,7 +228,7 @@ class MarginTierInline(TabularInline):
     extra = 0
 
 
-TradingConditionsAdmin.inlines += (MarginTierInline,)
+TradingConditionsAdmin.inlines += (InstrumentTermsInline, MarginTierInline)
 
 
 @admin.display(description=_("details"))
@@ -478,18 +586,6 @@ class ChargeAdmin(LogAdmin):
     @admin.display(description=_("transfer"))
     def posted_as(self, charge: Charge) -> str:
         return charge.reference
-
-
-@admin.register(SwapTerms)
-class SwapTermsAdmin(StaffAdmin):
-    list_display = ("instrument", "group", "unit", "long", "short", "triple_day")
-    list_select_related = ("instrument", "group")
-    list_filter = ("unit", "group")
-    search_fields = ("instrument__symbol__istartswith",)
-    search_help_text = _("Symbol: its beginning")
-    autocomplete_fields = ("instrument", "group")
-    fields = (("instrument", "group"), ("unit", "triple_day"), ("long", "short"))
-    empty_text = _("No instrument has swaps yet: holding overnight costs nothing.")
 
 
 @admin.register(FundingRate)

@@ -24,13 +24,14 @@ from marketdata.models import Instrument
 from trading import risk
 from trading.choices import ChargeKind, FundingSource, SwapUnit
 from trading.errors import OrderRejected
-from trading.models import Charge, ChargeSchedule, FundingRate, Position, SwapTerms
+from trading.models import Charge, ChargeSchedule, FundingRate, InstrumentTerms, Position
 from trading.prices import Prices
 
 log = logging.getLogger(__name__)
 
 NEW_YORK = ZoneInfo("America/New_York")
 ROLLOVER = time(17)
+SWAP_PROFILES = (Profile.FX_NETTING, Profile.FX_HEDGING)
 SATURDAY = 5
 TRIPLE = 3
 FUNDING_HOURS = 8
@@ -158,20 +159,24 @@ def _open_at(moment: datetime, kind: ChargeKind, profiles: Collection[Profile]) 
 
 
 def _swaps_due(moment: datetime, prices: Prices) -> Iterator[Due]:
-    """Of all positions whose instrument has swap terms: those of the group before those for all."""
-    terms = {(each.instrument_id, each.group_id): each for each in SwapTerms.objects.all()}
+    """Of all positions whose instrument had a swap in the version of the group's conditions of that moment."""
+    with_swap = InstrumentTerms.objects.in_force(moment).exclude(swap_long=None).select_related("conditions")
+    terms = {(each.conditions.group_id, each.instrument_id): each for each in with_swap}
     weekday = moment.astimezone(NEW_YORK).weekday()
-    for position, qty in _open_at(moment, ChargeKind.SWAP, [Profile.FX_NETTING, Profile.FX_HEDGING]):
-        instrument = position.instrument_id
-        if of := terms.get((instrument, position.account.group_id)) or terms.get((instrument, None)):
+    for position, qty in _open_at(moment, ChargeKind.SWAP, SWAP_PROFILES):
+        if of := terms.get((position.account.group_id, position.instrument_id)):
             yield swap(of, position, qty, TRIPLE if weekday == of.triple_day else 1)
 
 
-def swap(terms: SwapTerms, position: Position, signed_qty: Decimal, days: int) -> Due:
-    """The swap of a position: its side's points or percentage. Percentages are of the value at the opening price."""
+def swap(terms: InstrumentTerms, position: Position, signed_qty: Decimal, days: int) -> Due:
+    """The swap of a position: its side's points or percentage. Percentages are of the value at the opening price.
+
+    The terms have one (`has_swap`).
+    """
     instrument, qty = position.instrument, abs(signed_qty)
-    rate = terms.long if signed_qty > 0 else terms.short
-    if terms.unit == SwapUnit.POINTS:
+    rate = terms.swap_long if signed_qty > 0 else terms.swap_short
+    assert rate is not None
+    if terms.swap_unit == SwapUnit.POINTS:
         amount = risk.swap_points(qty, rate, instrument.tick_size, instrument.contract_size, days)
         return Due(position, signed_qty, rate, amount, days)
     amount = risk.swap_percent(qty, position.avg_price, rate, instrument.contract_size, days)

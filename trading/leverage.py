@@ -16,7 +16,7 @@ from trading import checks, margin, margin_terms, tradables, valuation
 from trading.choices import OrderType, Side
 from trading.errors import OrderRejected, Reason
 from trading.margin_terms import MarginTerms
-from trading.models import GroupInstrument, Leverage, MarginChange, Order, Position
+from trading.models import InstrumentTerms, Leverage, MarginChange, Order, Position
 from trading.prices import Prices
 
 if TYPE_CHECKING:
@@ -58,11 +58,12 @@ class Effect:
 
 def choice(account: Account, symbol: str) -> Choice:
     """Raises OrderRejected: UNKNOWN_INSTRUMENT, or NO_LEVERAGE where margin is not chosen."""
-    instrument = tradables.find(account, symbol).instrument
+    conditions = account.conditions_at()
+    instrument = tradables.find(account, symbol, conditions).instrument
     if account.profile is not Profile.PERPETUAL:
         raise OrderRejected(Reason.NO_LEVERAGE, symbol=symbol)
-    row = GroupInstrument.objects.get(group=account.group_id, instrument=instrument)
-    usual = _of_rate(margin_terms.own_rate(row, account.conditions_at()))
+    row = InstrumentTerms.objects.get(conditions=conditions, instrument=instrument)
+    usual = _of_rate(margin_terms.own_rate(row, conditions))
     most = row.max_leverage or usual
     current = margin_terms.leverage(account, instrument) or usual
     return Choice(instrument, current, least=STEP, most=max(most, STEP))

@@ -14,7 +14,7 @@ from accounts.choices import Profile
 from accounts.models import Account, TradingConditions
 from marketdata.models import Instrument
 from trading import levels
-from trading.models import GroupInstrument, Leverage, MarginTier
+from trading.models import InstrumentTerms, Leverage, MarginTier
 
 RATE_STEP = Decimal("1E-12")
 
@@ -52,21 +52,21 @@ def at_leverage(
     account: Account, instrument: Instrument, conditions: TradingConditions, leverage: int | None
 ) -> MarginTerms:
     """The terms if this leverage were chosen; with none, those of the group."""
-    rows = GroupInstrument.objects.filter(group=account.group_id, instrument=instrument)
-    row = known.of(account, "row", account.group_id, instrument.pk, read=rows.first)
+    rows = conditions.instruments.filter(instrument=instrument)
+    row = known.of(account, "row", conditions.pk, instrument.pk, read=rows.first)
     rate = leverage_rate(leverage) or own_rate(row, conditions)
     tiers = known.of(
         account,
         "tiers",
         conditions.pk,
         instrument.pk,
-        read=lambda: _tiers(conditions, [instrument.pk])[instrument.pk],
+        read=lambda: tiers_of(conditions, [instrument.pk])[instrument.pk],
     )
     bands = levels.bands_of(rate, [(tier.floor, tier.rate) for tier in tiers])
     return MarginTerms(bands, row.contract_margin if row else None)
 
 
-def own_rate(row: GroupInstrument | None, conditions: TradingConditions) -> Decimal:
+def own_rate(row: InstrumentTerms | None, conditions: TradingConditions) -> Decimal:
     """The instrument's own rate in the group, else that of the conditions."""
     return conditions.margin_rate if row is None or row.margin_rate is None else row.margin_rate
 
@@ -95,7 +95,7 @@ class Upkeeps:
     """What is to be kept under one version of conditions, for many instruments: two statements, however many."""
 
     conditions: TradingConditions
-    _rows: dict[int, GroupInstrument] = field(default_factory=dict)
+    _rows: dict[int, InstrumentTerms] = field(default_factory=dict)
     _tiers: dict[int, list[MarginTier]] = field(default_factory=dict)
 
     @classmethod
@@ -107,9 +107,9 @@ class Upkeeps:
         """Read the terms of these instruments, unless they are here already."""
         missing = set(instruments) - self._tiers.keys()
         if missing:
-            rows = GroupInstrument.objects.filter(group=self.conditions.group_id, instrument__in=missing)
+            rows = self.conditions.instruments.filter(instrument__in=missing)
             self._rows |= {row.instrument_id: row for row in rows}
-            self._tiers |= _tiers(self.conditions, missing)
+            self._tiers |= tiers_of(self.conditions, missing)
 
     def of(self, instrument: int) -> Upkeep:
         self.load([instrument])
@@ -123,7 +123,7 @@ class Upkeeps:
         return Upkeep(levels.bands_of(rate, tiers))
 
 
-def _tiers(conditions: TradingConditions, instruments: Iterable[int]) -> dict[int, list[MarginTier]]:
+def tiers_of(conditions: TradingConditions, instruments: Iterable[int]) -> dict[int, list[MarginTier]]:
     """The tiers of each instrument by rising floors: its own, else those for all."""
     wanted = list(instruments)
     found: dict[int | None, list[MarginTier]] = defaultdict(list)

@@ -14,11 +14,12 @@ from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
 from accounts import rows
-from accounts.models import Account, AccountGroup, Currency, User
+from accounts.models import Account, Currency, User
 from backoffice.fields import NumericField
 from backoffice.triggers import append_only
 from marketdata.models import Instrument
 from trading import alarms as _alarms  # noqa: F401 (Django finds an app's models from here)
+from trading import former_terms as _former_terms  # noqa: F401
 from trading import states
 from trading.bust_models import Bust, BustedExecution
 from trading.choices import BracketRole, DurationType, EventKind, OrderType, ParentType, RequestKind, Side
@@ -26,7 +27,7 @@ from trading.errors import Reason, as_texts
 from trading.leases import EngineLease, EngineProcess
 from trading.records import Charge, MarginChange, MarginDecision
 from trading.states import TRANSITIONS, OrderStatus
-from trading.terms import ChargeSchedule, FundingRate, Leverage, MarginTier, SwapTerms
+from trading.terms import ChargeSchedule, FundingRate, InstrumentTerms, Leverage, MarginTier
 from trading.venues.choices import VenueRequestKind
 from trading.venues.models import VenueRequest
 
@@ -43,7 +44,7 @@ __all__ = [
     "EngineProcess",
     "Execution",
     "FundingRate",
-    "GroupInstrument",
+    "InstrumentTerms",
     "Leverage",
     "MarginChange",
     "MarginDecision",
@@ -52,55 +53,7 @@ __all__ = [
     "OrderEvent",
     "Position",
     "PositionFill",
-    "SwapTerms",
 ]
-
-
-class GroupInstrument(models.Model):
-    """An instrument that the accounts of a group may trade (INS-9), and what differs for it there."""
-
-    group = models.ForeignKey(AccountGroup, models.CASCADE, related_name="instruments", verbose_name=_("group"))
-    instrument = models.ForeignKey(Instrument, models.PROTECT, related_name="+", verbose_name=_("instrument"))
-    margin_rate = NumericField(
-        _("margin rate"), null=True, blank=True, help_text=_("Empty: the rate of the group's conditions.")
-    )
-    maintenance_rate = NumericField(
-        _("maintenance rate"), null=True, blank=True, help_text=_("Empty: the rate of the group's conditions.")
-    )
-    contract_margin = NumericField(
-        _("margin of a contract"),
-        null=True,
-        blank=True,
-        help_text=_("Futures: an amount in the instrument's currency, instead of a rate."),
-    )
-    contract_maintenance = NumericField(
-        _("maintenance of a contract"), null=True, blank=True, help_text=_("Empty: the margin held.")
-    )
-    max_leverage = models.PositiveIntegerField(
-        _("highest leverage"),
-        null=True,
-        blank=True,
-        help_text=_("Crypto derivatives: what clients may choose. Empty: what the margin rate allows."),
-    )
-
-    class Meta:
-        verbose_name = _("group's instrument")
-        verbose_name_plural = _("groups' instruments")
-        ordering = ["group", "instrument"]
-        constraints = [
-            models.UniqueConstraint(fields=["group", "instrument"], name="one_instrument_a_group"),
-            models.CheckConstraint(condition=Q(margin_rate__gte=0), name="instrument_margin_not_negative"),
-            models.CheckConstraint(
-                condition=(Q(maintenance_rate__gte=0) | Q(maintenance_rate__isnull=True))
-                & (Q(contract_margin__gt=0) | Q(contract_margin__isnull=True))
-                & (Q(contract_maintenance__gt=0) | Q(contract_maintenance__isnull=True))
-                & (Q(max_leverage__gte=1) | Q(max_leverage__isnull=True)),
-                name="instrument_terms_positive",
-            ),
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.group} {self.instrument}"
 
 
 class OrderQuerySet(models.QuerySet["Order"]):

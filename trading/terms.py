@@ -1,7 +1,9 @@
-"""On which terms instruments are held: margin tiers, leverage chosen by the client, swaps, funding."""
+"""On which terms instruments are traded and held: a group's instruments with their swaps, margin tiers, leverage chosen
+by the client, funding."""
 
 from __future__ import annotations
 
+from datetime import datetime
 from decimal import Decimal
 
 import pgtrigger
@@ -11,11 +13,122 @@ from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
-from accounts.models import Account, AccountGroup, TradingConditions
+from accounts.models import Account, TradingConditions
 from backoffice.fields import NumericField
 from backoffice.triggers import append_only
 from marketdata.models import Instrument
 from trading.choices import FundingSource, SwapUnit, Weekday
+
+
+class InstrumentTermsQuerySet(models.QuerySet["InstrumentTerms"]):
+    def offered(self) -> InstrumentTermsQuerySet:
+        return self.filter(is_offered=True)
+
+    def in_force(self, at: datetime | None = None) -> InstrumentTermsQuerySet:
+        """Those of the version that is or was in force in each group."""
+        return self.filter(conditions__in=TradingConditions.objects.latest_begun(at).values("pk"))
+
+
+class InstrumentTerms(models.Model):
+    """An instrument in one version of a group's conditions: whether its accounts may trade it (INS-9), and what differs
+    for it there. One that is no longer offered keeps its terms for those who still hold it.
+
+    A swap is what holding it over 17:00 New York costs (below zero) or brings.
+    """
+
+    conditions = models.ForeignKey(
+        TradingConditions, models.CASCADE, related_name="instruments", verbose_name=_("trading conditions")
+    )
+    instrument = models.ForeignKey(Instrument, models.PROTECT, related_name="+", verbose_name=_("instrument"))
+    is_offered = models.BooleanField(_("offered"), default=True)
+    margin_rate = NumericField(
+        _("margin rate"), null=True, blank=True, help_text=_("Empty: the rate of the group's conditions.")
+    )
+    maintenance_rate = NumericField(
+        _("maintenance rate"), null=True, blank=True, help_text=_("Empty: the rate of the group's conditions.")
+    )
+    contract_margin = NumericField(
+        _("margin of a contract"),
+        null=True,
+        blank=True,
+        help_text=_("Futures: an amount in the instrument's currency, instead of a rate."),
+    )
+    contract_maintenance = NumericField(
+        _("maintenance of a contract"), null=True, blank=True, help_text=_("Empty: the margin held.")
+    )
+    max_leverage = models.PositiveIntegerField(
+        _("highest leverage"),
+        null=True,
+        blank=True,
+        help_text=_("Crypto derivatives: what clients may choose. Empty: what the margin rate allows."),
+    )
+    swap_long = NumericField(_("swap long"), null=True, blank=True, help_text=_("Below zero the client pays."))
+    swap_short = NumericField(_("swap short"), null=True, blank=True, help_text=_("Below zero the client pays."))
+    swap_unit = models.CharField(_("swap in"), max_length=8, choices=SwapUnit, default=SwapUnit.POINTS)
+    triple_day = models.PositiveSmallIntegerField(
+        _("triple day"), choices=Weekday, default=Weekday.WEDNESDAY, help_text=_("Stands for the weekend too.")
+    )
+
+    objects = InstrumentTermsQuerySet.as_manager()
+
+    # A version without any, while the one in force has some, is nobody's wish.
+    is_part_of_every_version = True
+
+    class Meta:
+        verbose_name = _("group's instrument")
+        verbose_name_plural = _("groups' instruments")
+        ordering = ["conditions", "instrument"]
+        constraints = [
+            models.UniqueConstraint(fields=["conditions", "instrument"], name="one_row_an_instrument"),
+            models.CheckConstraint(
+                condition=(Q(margin_rate__gte=0) | Q(margin_rate__isnull=True))
+                & (Q(maintenance_rate__gte=0) | Q(maintenance_rate__isnull=True))
+                & (Q(contract_margin__gt=0) | Q(contract_margin__isnull=True))
+                & (Q(contract_maintenance__gt=0) | Q(contract_maintenance__isnull=True))
+                & (Q(max_leverage__gte=1) | Q(max_leverage__isnull=True)),
+                name="terms_not_negative",
+                violation_error_message=_("Rates, amounts and leverages are not below zero."),
+            ),
+            models.CheckConstraint(
+                condition=Q(swap_long__isnull=True, swap_short__isnull=True)
+                | Q(swap_long__isnull=False, swap_short__isnull=False),
+                name="swap_on_both_sides",
+                violation_error_message=_("A swap is given for both sides, long and short, or for neither."),
+            ),
+        ]
+        triggers = [
+            # What somebody approved stays as it was approved. What the program made itself, for a new group, stays too
+            # once somebody trades on it. The lock lets nobody slip in between an approval and its commit.
+            pgtrigger.Trigger(
+                name="instrument_stays_as_approved",
+                when=pgtrigger.Before,
+                operation=pgtrigger.Insert | pgtrigger.Update | pgtrigger.Delete,
+                declare=[("version", "record")],
+                func="""
+                    FOR version IN
+                        SELECT state, approved_by_id, group_id FROM accounts_tradingconditions
+                         WHERE id IN (OLD.conditions_id, NEW.conditions_id) FOR SHARE
+                    LOOP
+                        IF version.state = 'approved' AND (
+                            version.approved_by_id IS NOT NULL
+                            OR EXISTS (SELECT FROM accounts_account WHERE group_id = version.group_id)
+                        ) THEN
+                            RAISE EXCEPTION 'the instruments of an approved version stay'
+                                USING ERRCODE = 'restrict_violation';
+                        END IF;
+                    END LOOP;
+                    IF TG_OP = 'DELETE' THEN RETURN OLD; END IF;
+                    RETURN NEW;
+                """,
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.conditions.group} {self.instrument}"
+
+    @property
+    def has_swap(self) -> bool:
+        return self.swap_long is not None
 
 
 class MarginTier(models.Model):
@@ -99,40 +212,6 @@ class Leverage(models.Model):
 
     def __str__(self) -> str:
         return f"{self.account} {self.instrument} {self.leverage}:1"
-
-
-class SwapTerms(models.Model):
-    """What holding an instrument over 17:00 New York costs (below zero) or brings, for all groups or one of them."""
-
-    instrument = models.ForeignKey(Instrument, models.PROTECT, related_name="swap_terms", verbose_name=_("instrument"))
-    group = models.ForeignKey(
-        AccountGroup,
-        models.CASCADE,
-        null=True,
-        blank=True,
-        related_name="+",
-        verbose_name=_("group"),
-        help_text=_("Empty: for groups without terms of their own."),
-    )
-    unit = models.CharField(_("unit"), max_length=8, choices=SwapUnit, default=SwapUnit.POINTS)
-    long = NumericField(_("long"), help_text=_("Below zero the client pays."))
-    short = NumericField(_("short"), help_text=_("Below zero the client pays."))
-    triple_day = models.PositiveSmallIntegerField(
-        _("triple day"), choices=Weekday, default=Weekday.WEDNESDAY, help_text=_("Stands for the weekend too.")
-    )
-
-    class Meta:
-        verbose_name = _("swap terms")
-        verbose_name_plural = _("swap terms")
-        ordering = ["instrument", "group"]
-        constraints = [
-            models.UniqueConstraint(
-                fields=["instrument", "group"], nulls_distinct=False, name="one_swap_terms_an_instrument"
-            )
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.instrument} {self.group or '*'}"
 
 
 class FundingRate(models.Model):

@@ -11,7 +11,7 @@ from accounts.models import Account, TradingConditions
 from marketdata.models import Instrument
 from trading import margin_terms
 from trading.errors import OrderRejected, Reason
-from trading.models import GroupInstrument
+from trading.models import InstrumentTerms
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,26 +30,25 @@ def of_account(account: Account) -> list[Tradable]:
     """All instruments of the account's group, by symbol."""
     conditions = account.conditions_at()
     chosen = margin_terms.leverages(account)
-    return [terms(account, conditions, row, chosen) for row in _offered(account)]
+    return [terms(account, conditions, row, chosen) for row in _offered(account, conditions)]
 
 
 def instruments(account: Account) -> Mapping[str, Instrument]:
     """Those of the account's group by symbol, for an account of which no more is asked than whether it has them."""
-    account.conditions_at()
+    conditions = account.conditions_at()
     return known.of(
         account,
         "instruments",
-        account.group_id,
-        read=lambda: {row.instrument.symbol: row.instrument for row in _offered(account)},
+        conditions.pk,
+        read=lambda: {row.instrument.symbol: row.instrument for row in _offered(account, conditions)},
     )
 
 
-def _offered(account: Account) -> list[GroupInstrument]:
-    def read() -> list[GroupInstrument]:
-        rows = GroupInstrument.objects.filter(group=account.group_id).select_related("instrument")
-        return list(rows.order_by("instrument__symbol"))
+def _offered(account: Account, conditions: TradingConditions) -> list[InstrumentTerms]:
+    def read() -> list[InstrumentTerms]:
+        return list(conditions.instruments.offered().select_related("instrument").order_by("instrument__symbol"))
 
-    return known.of(account, "offer", account.group_id, read=read)
+    return known.of(account, "offer", conditions.pk, read=read)
 
 
 def find(account: Account, symbol: str, conditions: TradingConditions | None = None) -> Tradable:
@@ -58,14 +57,12 @@ def find(account: Account, symbol: str, conditions: TradingConditions | None = N
     Raises OrderRejected(UNKNOWN_INSTRUMENT), for one of another group too (INS-9).
     """
 
-    def read() -> GroupInstrument | None:
-        rows = GroupInstrument.objects.filter(group=account.group_id, instrument__symbol=symbol)
-        return rows.select_related("instrument").first()
-
-    row = known.of(account, "offered", account.group_id, symbol, read=read)
+    version = conditions or account.conditions_at()
+    rows = version.instruments.offered().filter(instrument__symbol=symbol).select_related("instrument")
+    row = known.of(account, "offered", version.pk, symbol, read=rows.first)
     if row is None:
         raise OrderRejected(Reason.UNKNOWN_INSTRUMENT, symbol=symbol)
-    return terms(account, conditions or account.conditions_at(), row, margin_terms.leverages(account))
+    return terms(account, version, row, margin_terms.leverages(account))
 
 
 def margin_rate(account: Account, instrument: Instrument, conditions: TradingConditions) -> Decimal:
@@ -73,7 +70,7 @@ def margin_rate(account: Account, instrument: Instrument, conditions: TradingCon
     return margin_terms.of(account, instrument, conditions).rate
 
 
-def terms(account: Account, conditions: TradingConditions, row: GroupInstrument, leverages: dict[int, int]) -> Tradable:
+def terms(account: Account, conditions: TradingConditions, row: InstrumentTerms, leverages: dict[int, int]) -> Tradable:
     """An instrument of the account's group on these conditions and at the leverages chosen, by instrument."""
     if not account.profile.has_positions:
         return Tradable(row.instrument, None)

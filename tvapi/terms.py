@@ -12,18 +12,19 @@ from django.db import DEFAULT_DB_ALIAS, transaction
 from django.db.models import Model
 from django.db.models.signals import post_delete, post_save
 
+from accounts.choices import ConditionsState
 from accounts.models import AccountGroup, Currency, Terms, TradingConditions
 from marketdata.instruments import many_changed
 from marketdata.models import Holiday, Instrument
-from trading.models import GroupInstrument, MarginTier
+from trading.models import InstrumentTerms, MarginTier
 from trading.venues.models import VenueRoute
 
 MODELS: tuple[type[Model], ...] = (
     AccountGroup,
     Currency,
-    GroupInstrument,
     Holiday,
     Instrument,
+    InstrumentTerms,
     MarginTier,
     TradingConditions,
     VenueRoute,
@@ -37,7 +38,10 @@ def watch() -> None:
     many_changed.connect(_changed, dispatch_uid="terms")
 
 
-def _changed(sender: type[Model], using: str = DEFAULT_DB_ALIAS, raw: bool = False, **kwargs: Any) -> None:
-    if not raw:
+def _changed(
+    sender: type[Model], using: str = DEFAULT_DB_ALIAS, raw: bool = False, instance: Any = None, **kwargs: Any
+) -> None:
+    is_in_draft = isinstance(instance, InstrumentTerms) and instance.conditions.state == ConditionsState.DRAFT
+    if not raw and not is_in_draft:  # a draft of ten thousand instruments is nobody's terms yet; approving it counts
         with transaction.atomic(using=using):
             Terms.objects.using(using).changing()

@@ -22,7 +22,7 @@ from marketdata.choices import BarSource, SymbolType
 from marketdata.models import Instrument, SymbolGroup
 from trading import venue
 from trading.choices import OrderType, Side
-from trading.models import GroupInstrument, Order, Position
+from trading.models import InstrumentTerms, Order, Position
 from trading.states import OrderStatus
 
 SYMBOLS = 20
@@ -56,7 +56,7 @@ def make(users: int) -> World:
     for each in instruments:
         each.save()
     group = AccountGroup.objects.create(name="Bench", profile=Profile.FX_NETTING)
-    TradingConditions.objects.create(
+    conditions = TradingConditions.objects.create(
         group=group,
         effective_from=BEGINNING,
         margin_rate=D("0.01"),
@@ -65,7 +65,7 @@ def make(users: int) -> World:
         max_quote_age_seconds=3600,
         max_open_orders=10**6,
     )
-    GroupInstrument.objects.bulk_create(GroupInstrument(group=group, instrument=each) for each in instruments)
+    InstrumentTerms.objects.bulk_create(InstrumentTerms(conditions=conditions, instrument=each) for each in instruments)
     made = World([], instruments)
     made.traders.extend(_traders(group, usd, "B", users))
     accounts = [trader.account for trader in made.traders]

@@ -6,13 +6,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from math import inf
 
-from django.db.models import Exists, OuterRef
-
 from marketdata import badticks
 from marketdata.choices import Defect, InstrumentState
 from marketdata.models import FeedRoute, Instrument
 from marketdata.quotes import Quote
-from trading.models import GroupInstrument
+from trading.models import InstrumentTerms
 
 FRESH = timedelta(seconds=30)  # as conditions take it unless they say otherwise
 
@@ -44,8 +42,8 @@ class Health:
 
 def look(now: datetime) -> list[Health]:
     """Those that are not well come first, the oldest price before others. Raises `redis.RedisError`."""
-    tradable = GroupInstrument.objects.filter(instrument=OuterRef("pk"))
-    instruments = list(Instrument.objects.filter(Exists(tradable)))
+    tradable = InstrumentTerms.objects.in_force(now).offered()
+    instruments = list(Instrument.objects.filter(pk__in=tradable.values("instrument")))
     sources = dict(FeedRoute.objects.filter(is_active=True).values_list("instrument", "source__name"))
     latest = badticks.latest([instrument.symbol for instrument in instruments])
     found = [_health(each, latest.get(each.symbol), sources.get(each.pk, ""), now) for each in instruments]

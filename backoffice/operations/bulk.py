@@ -13,7 +13,7 @@ from import_export.results import RowResult
 
 from backoffice.operations.jobs import Failed, Outcome, Progress, kind
 from backoffice.operations.models import Job
-from backoffice.operations.resources import RESOURCES
+from backoffice.operations.resources import RESOURCES, TableResource
 
 MOST_ROWS = 20_000
 SHOWN_ROWS = 500  # of differences and of errors, kept with the job
@@ -26,7 +26,7 @@ FORMATS = {
 @kind("dry run")
 def dry_run(job: Job, progress: Progress) -> Outcome:
     """Import and take it back: the job keeps the difference table and the errors of the rows."""
-    result = _import(job, progress, is_dry=True)
+    _resource, result = _import(job, progress, is_dry=True)
     table = _table(result)
     Job.objects.filter(pk=job.pk).update(arguments={**job.arguments, "table": table})
     counts = result.totals
@@ -45,15 +45,16 @@ def dry_run(job: Job, progress: Progress) -> Outcome:
 def import_table(job: Job, progress: Progress) -> Outcome:
     """Import all rows, or none when one of them is wrong."""
     with transaction.atomic():
-        result = _import(job, progress, is_dry=False)
+        resource, result = _import(job, progress, is_dry=False)
         if errors := _table(result)["errors"]:
             row, error = errors[0]
             raise Failed(_("Nothing was stored: row %(row)s: %(error)s") % {"row": row, "error": error})
     counts = result.totals
-    return Outcome(
-        _("%(new)s added, %(changed)s changed.")
-        % {"new": counts[RowResult.IMPORT_TYPE_NEW], "changed": counts[RowResult.IMPORT_TYPE_UPDATE]}
-    )
+    done = _("%(new)s added, %(changed)s changed.") % {
+        "new": counts[RowResult.IMPORT_TYPE_NEW],
+        "changed": counts[RowResult.IMPORT_TYPE_UPDATE],
+    }
+    return Outcome(f"{done} {resource.remark()}".strip())
 
 
 @kind("export")
@@ -61,7 +62,7 @@ def export_table(job: Job, progress: Progress) -> Outcome:
     """All rows as a file."""
     name, extension = job.arguments["table_name"], job.arguments["format"]
     resource = RESOURCES[name][0]()
-    rows = resource.get_queryset().order_by("pk")
+    rows = resource.exported().order_by("pk")
     progress.begin(rows.count())
     dataset = tablib.Dataset(headers=resource.get_export_headers(selected_fields=resource.get_export_order()))
     for row in rows.iterator(chunk_size=1000):
@@ -76,7 +77,7 @@ def export_table(job: Job, progress: Progress) -> Outcome:
     )
 
 
-def _import(job: Job, progress: Progress, *, is_dry: bool) -> Any:
+def _import(job: Job, progress: Progress, *, is_dry: bool) -> tuple[TableResource, Any]:
     dataset = read(job.upload.name, bytes(job.upload.content)) if job.upload else tablib.Dataset()
     resource = RESOURCES[job.arguments["table_name"]][0]()
     unknown = set(dataset.headers or ()) - {field.column_name for field in resource.get_import_fields()}
@@ -88,7 +89,8 @@ def _import(job: Job, progress: Progress, *, is_dry: bool) -> Any:
         )
     progress.begin(len(dataset))
     resource.progress = progress
-    return resource.import_data(dataset, dry_run=is_dry, raise_errors=False, user=job.by)
+    resource.prepare(job)
+    return resource, resource.import_data(dataset, dry_run=is_dry, raise_errors=False, user=job.by)
 
 
 def read(name: str, content: bytes) -> tablib.Dataset:

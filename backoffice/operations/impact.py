@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Decimal
 
 from django.db.models import Sum
 
 from accounts.models import Account, AccountGroup, TradingConditions
-from trading import margin, tradables, valuation
+from trading import charges, margin, margin_terms, risk, valuation
+from trading.choices import Side
 from trading.errors import OrderRejected
 from trading.models import Order, Position
 from trading.prices import Prices
@@ -19,13 +22,16 @@ SHOWN_ACCOUNTS = 200  # with the largest margin; the figures of the group count 
 
 @dataclass(frozen=True, slots=True)
 class AccountImpact:
-    """An account's margin, were its positions opened now: on the conditions in force and on the others.
+    """An account's margin, were its positions opened now, and its swaps of one night: on the conditions in force and on
+    the others.
 
     `equity` is None while a rate into the account's currency is missing."""
 
     account: Account
     margin_now: Decimal
     margin_then: Decimal
+    swap_now: Decimal
+    swap_then: Decimal
     equity: Decimal | None
 
     @property
@@ -39,12 +45,16 @@ class AccountImpact:
 
 @dataclass(frozen=True, slots=True)
 class Impact:
-    """Counts of the whole group, and the accounts with positions, those with the largest change first."""
+    """Counts of the whole group, and the accounts with positions, those with the largest change first.
+
+    What is `dropped` is in instruments that the other version does not offer."""
 
     accounts: int
     live_orders: int
     open_positions: int
     over_order_limit: int
+    dropped_orders: int
+    dropped_positions: int
     details: list[AccountImpact]
 
 
@@ -54,6 +64,7 @@ def of(version: TradingConditions) -> Impact:
     live = Order.objects.live().filter(account__group=group)
     positions = Position.objects.open().filter(account__group=group)
     crowded = live.values("account_id").annotate(n=Sum(1)).filter(n__gt=version.max_open_orders)
+    offered = version.instruments.offered().values("instrument")
     largest = positions.values("account_id").annotate(margin=Sum("margin")).order_by("-margin")[:SHOWN_ACCOUNTS]
     accounts = Account.objects.select_related("group", "currency").filter(pk__in=[row["account_id"] for row in largest])
     present = _present(group)
@@ -63,7 +74,9 @@ def of(version: TradingConditions) -> Impact:
         live_orders=live.count(),
         open_positions=positions.count(),
         over_order_limit=crowded.count(),
-        details=sorted(details, key=lambda each: -abs(each.change)),
+        dropped_orders=live.exclude(instrument__in=offered).count(),
+        dropped_positions=positions.exclude(instrument__in=offered).count(),
+        details=sorted(details, key=lambda each: (-abs(each.change), -abs(each.swap_then - each.swap_now))),
     )
 
 
@@ -77,22 +90,48 @@ def _present(group: AccountGroup) -> TradingConditions | None:
 def _of_account(account: Account, present: TradingConditions, other: TradingConditions) -> AccountImpact:
     prices = Prices()
     positions = valuation.open_positions(account)
-    needed = [_needed(account, positions, version, prices) for version in (present, other)]
     try:
         equity = valuation.appraise(valuation.portfolio(account, positions), account.currency, prices).equity
     except OrderRejected:
         equity = None
-    return AccountImpact(account, needed[0], needed[1], equity)
+    return AccountImpact(
+        account,
+        margin_now=_needed(account, positions, present, prices),
+        margin_then=_needed(account, positions, other, prices),
+        swap_now=_swap(account, positions, present, prices),
+        swap_then=_swap(account, positions, other, prices),
+        equity=equity,
+    )
 
 
 def _needed(account: Account, positions: Sequence[Position], version: TradingConditions, prices: Prices) -> Decimal:
-    total = Decimal(0)
+    total, there = Decimal(0), defaultdict[tuple[int, str], Decimal](Decimal)
     for position in positions:
-        rate = tradables.margin_rate(account, position.instrument, version)
-        quote = prices.quote(position.instrument.symbol)
+        instrument = position.instrument
+        terms = margin_terms.of(account, instrument, version)
+        quote = prices.quote(instrument.symbol)
         price = (quote.bid + quote.ask) / 2 if quote else position.avg_price
+        side = (instrument.pk, position.side)
         try:
-            total += margin.required(account, position.instrument, position.qty, price, rate, prices)
+            total += margin.on_terms(account, instrument, position.qty, price, terms, prices, there=there[side])
         except OrderRejected:  # no rate into the account's currency at the moment
             total += position.margin
+        there[side] += risk.turnover(position.qty, price, instrument.contract_size)  # tiers count what is there
+    return total
+
+
+def _swap(account: Account, positions: Sequence[Position], version: TradingConditions, prices: Prices) -> Decimal:
+    """Of one night that counts once, below zero where the account pays; what cannot be converted now is left out."""
+    if account.profile not in charges.SWAP_PROFILES:
+        return Decimal(0)
+    held = {position.instrument_id for position in positions}
+    rows = {row.instrument_id: row for row in version.instruments.filter(instrument__in=held).exclude(swap_long=None)}
+    total = Decimal(0)
+    for position in positions:
+        if terms := rows.get(position.instrument_id):
+            due = charges.swap(terms, position, Side(position.side).sign * position.qty, 1)
+            with suppress(OrderRejected):
+                source = position.instrument.quote_currency
+                rate = prices.rate(source, account.currency_id, receives=due.amount > 0)
+                total += account.currency.round_cash(due.amount * rate)
     return total

@@ -90,7 +90,8 @@ def _accounts() -> list[Account]:
 def _insert_orders(accounts: list[Account], stamp: str, begin: int, end: int) -> None:
     """Limit orders over the last year: most cancelled, some rejected, one in a hundred still working."""
     first = accounts[0]
-    instrument = AccountGroup.objects.get(pk=first.group_id).instruments.select_related("instrument").earliest("pk")
+    conditions = AccountGroup.objects.get(pk=first.group_id).conditions_at()
+    instrument = conditions.instruments.select_related("instrument").earliest("pk")
     template = Order(
         account=first,
         instrument=instrument.instrument,

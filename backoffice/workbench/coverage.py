@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from accounts.models import AccountGroup
 from marketdata.mapping_releases import Difference
 from marketdata.models import SymbolMapping
-from trading.models import GroupInstrument
+from trading.models import InstrumentTerms
 
 
 def missing_after(differences: Iterable[Difference]) -> dict[AccountGroup, list[str]]:
@@ -16,9 +16,9 @@ def missing_after(differences: Iterable[Difference]) -> dict[AccountGroup, list[
     mapped = set(SymbolMapping.objects.exclude(published_symbol=None).values_list("instrument_id", flat=True))
     for each in differences:
         (mapped.add if each.after else mapped.discard)(each.instrument_id)
-    traded = GroupInstrument.objects.select_related("group").order_by("group__name", "instrument__symbol")
+    traded = InstrumentTerms.objects.in_force().offered().order_by("conditions__group__name", "instrument__symbol")
     missing: dict[AccountGroup, list[str]] = defaultdict(list)
-    for row in traded.exclude(instrument__in=mapped).select_related("instrument"):
+    for row in traded.exclude(instrument__in=mapped).select_related("conditions__group", "instrument"):
         if mapped or row.instrument.symbol_group_id is None:
-            missing[row.group].append(row.instrument.symbol)
+            missing[row.conditions.group].append(row.instrument.symbol)
     return dict(missing)

@@ -49,7 +49,6 @@ MAY: dict[Role, dict[str, set[str]]] = {
         "marketdata.Holiday": {"add", "change", "delete"},
         "operations.CashRequest": {"add"},
         "support.Look": {"add"},
-        "trading.SwapTerms": {"add", "change", "delete"},
     },
     Role.DEALING: {
         "marketdata.Instrument": {"change"},

@@ -50,7 +50,6 @@ STORIES: dict[str, dict[str, Any]] = {
     "trading.Leverage": {},
     "trading.MarginDecision": {},
     "trading.Reconciliation": {},
-    "trading.SwapTerms": {},
     "trading.VenueRequest": {},
     "trading.VenueRoute": {},
 }

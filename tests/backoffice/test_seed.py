@@ -16,7 +16,7 @@ from accounts.roles import Role
 from backoffice import demo
 from marketdata.choices import BarSource
 from marketdata.models import BarChunk, Holiday, Instrument, SymbolGroup, SymbolMapping
-from trading.models import GroupInstrument
+from trading.models import InstrumentTerms
 
 FX = {"EURUSD", "GBPUSD", "USDJPY", "NZDUSD", "XAUUSD", "US500"}
 SIMULATED = FX | {"BTCUSDT", "ETHUSDT", "BTCUSDT.P", "ETHUSDT.P"}
@@ -36,7 +36,7 @@ pytestmark = pytest.mark.django_db
 
 def counts() -> list[int]:
     models = (User, Account, Balance, Transfer, Currency, Instrument, SymbolMapping, AccountGroup, TradingConditions)
-    return [model.objects.count() for model in (*models, GroupInstrument, Holiday)]
+    return [model.objects.count() for model in (*models, InstrumentTerms, Holiday)]
 
 
 @pytest.mark.parametrize(
@@ -99,11 +99,11 @@ def test_each_profile_has_a_group_with_its_conditions(
     assert (conditions.margin_rate, conditions.commission_kind) == (Decimal(margin_rate), kind)
     assert (conditions.commission_rate, conditions.commission_minimum) == (Decimal(rate), Decimal(minimum))
     assert conditions.fee_asset == FeeAsset.QUOTE
-    assert set(group.instruments.values_list("instrument__symbol", flat=True)) == symbols
+    assert set(conditions.instruments.values_list("instrument__symbol", flat=True)) == symbols
 
 
 def test_the_future_has_a_margin_rate_of_its_own() -> None:
-    own_rates = GroupInstrument.objects.exclude(margin_rate=None)
+    own_rates = InstrumentTerms.objects.exclude(margin_rate=None)
     assert [(row.instrument.symbol, row.margin_rate) for row in own_rates] == [("ESZ2026", Decimal("0.06"))]
 
 

@@ -16,7 +16,6 @@ from backoffice.operations.models import CashRequest, Job
 from tests import factories
 from tests.browser.staff import asked, is_as_wide_as_the_screen, is_refused, log_in, member, offers
 from tests.trading import desk
-from trading.models import GroupInstrument
 
 pytestmark = [pytest.mark.proof, pytest.mark.django_db(transaction=True), pytest.mark.xdist_group("browser")]
 
@@ -145,8 +144,9 @@ def test_a_table_is_tried_out_and_imported_while_the_page_follows(
     page.get_by_role("button", name="Import it as shown").click()
     expect(page.get_by_text("Waits for a worker")).to_be_visible()
     jobs.run(queued.pop())
-    expect(page.get_by_text("0 added, 1 changed.")).to_be_visible()
-    assert GroupInstrument.objects.get().margin_rate == Decimal("0.08")
+    expect(page.get_by_text("0 added, 1 changed. 1 draft of conditions waits")).to_be_visible()
+    draft = TradingConditions.objects.get(state=ConditionsState.DRAFT)
+    assert draft.instruments.get().margin_rate == Decimal("0.08")
 
 
 def test_a_job_is_cancelled_from_its_page(page: Page, account: Account, monkeypatch: Any) -> None:

@@ -31,7 +31,7 @@ from trading import (
 )
 from trading.choices import OrderType, Side
 from trading.errors import OrderRejected, Reason
-from trading.models import ChargeSchedule, Execution, Order, SwapTerms
+from trading.models import ChargeSchedule, Execution, Order
 from trading.states import OrderStatus
 from trading.tickets import Brackets, Ticket
 from trading.triggers import Move, Touch
@@ -368,7 +368,7 @@ def test_a_charge_is_booked_once_by_two_workers() -> None:
     factories.quote("EURUSD", "1.1", "1.1")
     account = factories.account()
     desk.fill(account, "buy", "100000")
-    SwapTerms.objects.create(instrument=factories.instrument("EURUSD"), long=D(-5), short=D(1), triple_day=4)
+    factories.set_terms(account.group, swap_long=D(-5), swap_short=D(1), triple_day=4)
     due = charges.next_rollover(timezone.now())
     ChargeSchedule.objects.create(kind="swap", due_at=due)
     booked = together(*[partial(charges.charge_swaps, due)] * 3)

@@ -27,13 +27,13 @@ def account() -> Account:
 
 
 def data(account: Account, **query: Any) -> Any:
-    instrument = account.group.instruments.get().instrument
+    instrument = account.group.conditions_at().instruments.get().instrument
     return browser(Role.DEALING).get(reverse("page:chart_data", args=[instrument.pk]), query)
 
 
 def test_bars_quote_and_executions_are_given_to_the_script(account: Account) -> None:
     minute = int(time.time()) // 60 * 60
-    instrument = account.group.instruments.get().instrument
+    instrument = account.group.conditions_at().instruments.get().instrument
     bars.write(instrument, [Bar(minute - 60, D("1.1"), D("1.2"), D("1.0"), D("1.15"), D(5))])
     execution = desk.fill(account, "buy", "10000").executions.get()
     found = data(account).json()

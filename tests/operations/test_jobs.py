@@ -1,6 +1,7 @@
 """Long work: tried out, done, cancelled; tables in and out; and what is wrong with a file, said by row."""
 
 import io
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -8,18 +9,20 @@ import openpyxl
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.urls import reverse
+from django.utils import timezone
 
-from accounts.choices import AccountEventKind
-from accounts.models import Account, Client
+from accounts import conditions
+from accounts.choices import AccountEventKind, ConditionsState
+from accounts.conditions import ConditionsRefused
+from accounts.models import Account, Client, TradingConditions
 from accounts.roles import Role
-from backoffice.audit.models import Entry
 from backoffice.operations import jobs
 from backoffice.operations.choices import JobState
 from backoffice.operations.models import Attachment, Job
 from tests import factories
 from tests.backoffice.test_admin import browser
 from tests.operations.test_cash import officer
-from trading.models import GroupInstrument
+from trading.models import InstrumentTerms
 
 pytestmark = pytest.mark.django_db
 D = Decimal
@@ -52,17 +55,60 @@ def test_a_dry_run_shows_differences_and_stores_nothing(group: Any) -> None:
         JobState.FINISHED,
         "1 new, 0 changed, 1 as they are, 0 with errors. Nothing was stored yet.",
     )
-    assert job.arguments["table"]["rows"] == [["new", "[+FX]", "[+GBPUSD]", "[+0.1]"]]
-    assert GroupInstrument.objects.count() == 1
+    [[what, *cells]] = job.arguments["table"]["rows"]
+    assert (what, cells[:4]) == ("new", ["[+FX]", "[+GBPUSD]", "yes", "[+0.1]"])
+    assert not TradingConditions.objects.filter(state=ConditionsState.DRAFT).exists()
+    assert InstrumentTerms.objects.count() == 1
 
 
-def test_the_import_does_what_was_shown_in_the_name_of_who_asked(group: Any) -> None:
+def test_the_import_drafts_what_was_shown_in_the_name_of_who_asked(group: Any) -> None:
     job = do("import", "group instruments", TABLE.replace("0.0500", "0.08"))
-    assert (job.state, job.message) == (JobState.FINISHED, "1 added, 1 changed.")
-    rates = dict(GroupInstrument.objects.values_list("instrument__symbol", "margin_rate"))
-    assert rates == {"EURUSD": D("0.08"), "GBPUSD": D("0.1")}
-    entry = Entry.objects.filter(table_name="trading_groupinstrument").latest("id")
-    assert (entry.username, entry.source) == (job.by.username, f"job {job.pk} import")
+    waits = "1 draft of conditions waits for somebody else's approval: FX."
+    assert (job.state, job.message) == (JobState.FINISHED, f"1 added, 1 changed. {waits}")
+    draft = TradingConditions.objects.get(state=ConditionsState.DRAFT)
+    assert (draft.drafted_by, draft.group) == (job.by, group)
+    assert rates(draft) == {"EURUSD": D("0.08"), "GBPUSD": D("0.1")}
+    assert rates(group.conditions_at()) == {"EURUSD": D("0.05")}
+    with pytest.raises(ConditionsRefused, match="You drafted it yourself"):
+        conditions.approve(draft.pk, by=job.by)
+    conditions.approve(draft.pk, by=factories.user(is_staff=True))
+    assert rates(group.conditions_at(draft.effective_from)) == {"EURUSD": D("0.08"), "GBPUSD": D("0.1")}
+
+
+def rates(version: TradingConditions) -> dict[str, Decimal | None]:
+    return dict(version.instruments.values_list("instrument__symbol", "margin_rate"))
+
+
+def test_every_column_of_the_table_comes_in_and_what_is_not_named_stays(group: Any) -> None:
+    moment = (timezone.now() + timedelta(days=9)).replace(microsecond=0)
+    columns = "maintenance_rate,max_leverage,offered,swap_long,swap_short,swap_unit,triple_day"
+    table = f"group,instrument,{columns}\nFX,EURUSD,0.01,30,no,-1.5,0.5,percent,friday\n"
+    job = do("import", "group instruments", table, effective_from=moment.isoformat())
+    assert job.message.startswith("0 added, 1 changed.")
+    draft = TradingConditions.objects.get(state=ConditionsState.DRAFT)
+    row = draft.instruments.get()
+    assert (draft.effective_from, row.margin_rate, row.maintenance_rate, row.max_leverage, row.is_offered) == (
+        moment, D("0.05"), D("0.01"), 30, False,
+    )  # fmt: skip
+    assert (row.swap_long, row.swap_short, row.swap_unit, row.triple_day) == (D("-1.5"), D("0.5"), "percent", 4)
+
+
+def test_two_tables_of_one_person_for_one_moment_come_into_one_draft(group: Any) -> None:
+    moment = (timezone.now() + timedelta(days=9)).isoformat()
+    by = officer("both")
+    for text in (TABLE, "group,instrument,swap_long,swap_short\nFX,EURUSD,-3,1\n"):
+        upload = Attachment.keep("t.csv", "text/csv", text.encode(), by=by)
+        job = jobs.start("import", "x", by=by, upload=upload, table_name="group instruments", effective_from=moment)
+        jobs.run(job.pk)
+    draft = TradingConditions.objects.get(state=ConditionsState.DRAFT)
+    assert rates(draft) == {"EURUSD": D("0.05"), "GBPUSD": D("0.1")}
+    assert draft.instruments.get(instrument__symbol="EURUSD").swap_long == D(-3)
+
+
+def test_a_moment_that_has_passed_is_refused(group: Any) -> None:
+    job = do("import", "group instruments", TABLE, effective_from="2026-01-01T00:00:00+00:00")
+    assert "Its moment has passed" in job.message
+    assert TradingConditions.objects.count() == 1
 
 
 @pytest.mark.parametrize(
@@ -73,7 +119,7 @@ def test_the_import_does_what_was_shown_in_the_name_of_who_asked(group: Any) -> 
         ("NOPE,EURUSD,1", "There is no account group “NOPE”."),
         ("FX,EURUSD,1e30", "“1e30” is too large."),
         ("FX,EURUSD,NaN", "“NaN” is too large."),
-        ("FX,EURUSD,-1", "instrument_margin_not_negative"),
+        ("FX,EURUSD,-1", "Rates, amounts and leverages are not below zero."),
     ],
 )
 def test_a_wrong_row_is_named_and_nothing_is_imported(group: Any, row: str, words: str) -> None:
@@ -84,7 +130,7 @@ def test_a_wrong_row_is_named_and_nothing_is_imported(group: Any, row: str, word
     assert words in text
     job = do("import", "group instruments", table)
     assert (job.state, job.message.startswith("Nothing was stored: row 3:")) == (JobState.FAILED, True)
-    assert GroupInstrument.objects.count() == 1
+    assert InstrumentTerms.objects.count() == 1
 
 
 @pytest.mark.parametrize(
@@ -150,7 +196,7 @@ def test_a_job_is_cancelled_before_it_begins_or_while_it_runs(group: Any) -> Non
     jobs.run(running.pk)
     job = Job.objects.get(pk=running.pk)
     assert (job.state, job.message) == (JobState.CANCELLED, "It was cancelled; nothing of it was kept.")
-    assert GroupInstrument.objects.count() == 1
+    assert InstrumentTerms.objects.count() == 1
 
 
 def test_a_job_is_stopped_between_two_rows(group: Any, monkeypatch: Any) -> None:
@@ -161,7 +207,7 @@ def test_a_job_is_stopped_between_two_rows(group: Any, monkeypatch: Any) -> None
     monkeypatch.setattr(jobs.Progress, "begin", begin)
     job = do("import", "group instruments", TABLE)
     assert (job.state, job.done, job.total) == (JobState.CANCELLED, 1, 2)
-    assert GroupInstrument.objects.count() == 1
+    assert InstrumentTerms.objects.count() == 1
 
 
 def test_a_job_delivered_twice_is_done_once(group: Any) -> None:
@@ -192,14 +238,17 @@ def test_the_pages_try_out_then_import(group: Any, django_capture_on_commit_call
     visitor = browser(Role.OPERATIONS)
     file = SimpleUploadedFile("t.csv", TABLE.encode(), content_type="text/csv")
     with django_capture_on_commit_callbacks(execute=True):
-        answer = visitor.post(reverse("page:bulk_import"), {"table_name": "group instruments", "file": file})
+        form = {"table_name": "group instruments", "file": file, "effective_from": "2099-01-01T10:30"}
+        answer = visitor.post(reverse("page:bulk_import"), form)
     page = visitor.get(answer["Location"]).content.decode()
     assert "[+GBPUSD]" in page
     assert "Import it as shown" in page
     tried = Job.objects.get()
     with django_capture_on_commit_callbacks(execute=True):
         visitor.post(reverse("page:job_apply", args=[tried.pk]))
-    assert GroupInstrument.objects.count() == 2
+    draft = TradingConditions.objects.get(state=ConditionsState.DRAFT)
+    assert set(rates(draft)) == {"EURUSD", "GBPUSD"}
+    assert f"{draft.effective_from:%Y-%m-%d %H:%M}" == "2099-01-01 10:30"
 
 
 @pytest.mark.parametrize("role", [Role.DEALING, Role.SUPPORT, Role.COMPLIANCE])

@@ -169,7 +169,7 @@ def test_orders_are_shown_as_they_were(account: Account, moments: list[datetime]
 
 def test_positions_and_money_are_shown_as_they_were(account: Account, moments: list[datetime]) -> None:
     minute = int(moments[0].timestamp()) // 60 * 60 - 60
-    instrument = account.group.instruments.get().instrument
+    instrument = account.group.conditions_at().instruments.get().instrument
     bars.write(instrument, [Bar(minute, D("1.1"), D("1.2"), D("1.0"), D("1.2"), D(5))])
     seen = [[(each.qty, each.avg_price, profit) for each, profit in past.positions(account, m)] for m in moments]
     assert seen == [

@@ -53,7 +53,7 @@ class Desk(RuleBasedStateMachine):
     @classmethod
     def prepare(cls, world: World) -> type[Desk]:
         made = factories.group(world.profile, symbols=[market.symbol for market in world.markets], **world.conditions)
-        made.instruments.update(max_leverage=100 if world.profile is Profile.PERPETUAL else None)
+        factories.set_terms(made, max_leverage=100 if world.profile is Profile.PERPETUAL else None)
         for code in {"EUR", "USD", "USDT", world.base}:
             factories.currency(code)
         return type("DeskOfWorld", (cls,), {"world": world, "group": made})

@@ -15,7 +15,7 @@ from tests import factories
 from tests.trading import desk
 from trading import charges
 from trading.choices import FundingSource, SwapUnit
-from trading.models import Charge, ChargeSchedule, FundingRate, SwapTerms
+from trading.models import Charge, ChargeSchedule, FundingRate
 
 D = Decimal
 TUESDAY = datetime(2026, 11, 24, 22, tzinfo=UTC)  # 17:00 New York in winter
@@ -71,7 +71,7 @@ def account(db: None, monday: datetime) -> Account:
     """10,000 EURUSD long in a USD account; a long pays 6.5 points a day, a short receives 2."""
     factories.quote("EURUSD", "1.10000", "1.10010")
     account = factories.account()
-    SwapTerms.objects.create(instrument=factories.instrument("EURUSD"), long=D("-6.5"), short=D(2))
+    factories.set_terms(account.group, "EURUSD", swap_long=D("-6.5"), swap_short=D(2))
     assert charges.charge_swaps() == 0
     desk.fill(account, "buy", "10000")
     return account
@@ -112,14 +112,13 @@ def test_what_was_missed_is_charged_by_what_was_held_then(
     assert amounts(account) == [("Mon", D("-0.65")), ("Tue", D("-0.39"))]
 
 
-def test_the_groups_own_terms_come_first_and_shorts_have_their_side(
+def test_each_group_has_its_own_terms_and_shorts_have_their_side(
     account: Account, time_machine: Any, monday: datetime
 ) -> None:
-    instrument = factories.instrument("EURUSD")
-    SwapTerms.objects.create(
-        instrument=instrument, group=account.group, unit=SwapUnit.PERCENT, long=D("-3.6"), short=D("1.8"), triple_day=0
-    )
+    percents = {"swap_unit": SwapUnit.PERCENT, "swap_long": D("-3.6"), "swap_short": D("1.8")}
+    factories.set_terms(account.group, effective_from=monday + timedelta(hours=1), triple_day=0, **percents)
     short = factories.account(base="EUR")
+    factories.set_terms(short.group, swap_long=D("-6.5"), swap_short=D(2))
     desk.fill(short, "sell", "10000")
     at(time_machine, monday + timedelta(hours=11))
     assert charges.charge_swaps() == 2
@@ -129,10 +128,28 @@ def test_the_groups_own_terms_come_first_and_shorts_have_their_side(
     assert amounts(short) == [("Mon", D("0.18"))]
 
 
+def test_what_is_charged_late_is_charged_on_the_terms_of_its_time(
+    account: Account, time_machine: Any, monday: datetime
+) -> None:
+    factories.set_terms(account.group, effective_from=monday + timedelta(hours=10, seconds=1), swap_long=D(-13))
+    at(time_machine, monday + timedelta(hours=35))
+    assert charges.charge_swaps() == 2
+    assert amounts(account) == [("Mon", D("-0.65")), ("Tue", D("-1.30"))]
+
+
+def test_what_is_no_longer_offered_is_charged_to_those_who_hold_it(
+    account: Account, time_machine: Any, monday: datetime
+) -> None:
+    factories.set_terms(account.group, effective_from=monday + timedelta(hours=1), is_offered=False)
+    at(time_machine, monday + timedelta(hours=11))
+    assert charges.charge_swaps() == 1
+    assert amounts(account) == [("Mon", D("-0.65"))]
+
+
 def test_a_charge_without_a_rate_of_conversion_waits_for_it(
     account: Account, time_machine: Any, monday: datetime, empty_redis: Any
 ) -> None:
-    euro = factories.account(base="EUR")
+    euro = factories.account(base="EUR", of_group=account.group)
     desk.fill(euro, "buy", "10000")
     time_machine.move_to(monday + timedelta(hours=11), tick=False)
     empty_redis.delete("quotes", "quotes:time")

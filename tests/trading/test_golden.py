@@ -16,7 +16,7 @@ from marketdata.models import Instrument
 from tests import factories
 from tests.trading import desk
 from trading import charges, tradables, valuation
-from trading.models import ChargeSchedule, FundingRate, MarginTier, SwapTerms
+from trading.models import ChargeSchedule, FundingRate, MarginTier
 from tvapi import pips
 
 D = Decimal
@@ -112,11 +112,11 @@ def test_swap(row: Row) -> None:
     account = account_for(row)
     quote(row["symbol"], row["entry"])
     quote_rates(row)
-    SwapTerms.objects.create(
-        instrument=factories.instrument(row["symbol"]),
-        unit=row["unit"],
-        long=D(row["rate"]) if row["side"] == "buy" else D(999),
-        short=D(row["rate"]) if row["side"] == "sell" else D(999),
+    factories.set_terms(
+        account.group,
+        swap_unit=row["unit"],
+        swap_long=D(row["rate"]) if row["side"] == "buy" else D(999),
+        swap_short=D(row["rate"]) if row["side"] == "sell" else D(999),
         triple_day=2,
     )
     desk.fill(account, row["side"], row["qty"], row["symbol"])

@@ -70,7 +70,7 @@ def test_a_contract_needs_its_own_amount(db: None) -> None:
     factories.instrument("ESZ2026", session_regular="24x7", timezone="Etc/UTC")
     factories.quote("ESZ2026", "5000.00", "5000.25")
     account = factories.account(Profile.EXCHANGE, symbols=["ESZ2026"])
-    account.group.instruments.update(contract_margin=D(15_000), contract_maintenance=D(13_500))
+    factories.set_terms(account.group, contract_margin=D(15_000), contract_maintenance=D(13_500))
     desk.fill(account, "buy", "3", "ESZ2026")
     assert account.positions.get().margin == D(45_000)
     with pytest.raises(OrderRejected) as refusal:
@@ -124,12 +124,9 @@ def test_a_sale_that_became_a_short_one_meanwhile_is_not_filled(db: None) -> Non
 def perp(db: None) -> Account:
     """10:1 by the group, up to 50:1; half a coin at 60,000 holds 3,000, a resting order for 0.1 at 50,000 500."""
     factories.quote("BTCUSDT.P", "60000", "60000", size="100")
-    account = factories.account(
-        of_group=factories.group(Profile.PERPETUAL, symbols=["BTCUSDT.P"], margin_rate=D("0.1")),
-        base="USDT",
-        deposits={"USDT": D(10_000)},
-    )
-    account.group.instruments.update(max_leverage=50)
+    group = factories.group(Profile.PERPETUAL, symbols=["BTCUSDT.P"], margin_rate=D("0.1"))
+    factories.set_terms(group, max_leverage=50)
+    account = factories.account(of_group=group, base="USDT", deposits={"USDT": D(10_000)})
     desk.fill(account, "buy", "0.5", "BTCUSDT.P")
     desk.fill(account, "buy", "0.1", "BTCUSDT.P", limit="50000")
     return account

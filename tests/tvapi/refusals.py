@@ -230,7 +230,7 @@ def perpetual(what: str, **form: str) -> Prepared:
             base="USDT",
             margin_rate=Decimal("0.1"),
         )
-        account.group.instruments.update(max_leverage=50)
+        factories.set_terms(account.group, max_leverage=50)
         desk.fill(account, "buy", "10", "BTCUSDT.P")
         return Ask("POST", f"/accounts/A/{what}Leverage", {**PERPETUAL, **form})
 

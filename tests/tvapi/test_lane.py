@@ -20,7 +20,7 @@ from tests import factories
 from tests.processes import eventually
 from tests.trading import desk
 from tests.tvapi.lane import Poller, django, polling, primed
-from trading.models import GroupInstrument, MarginTier
+from trading.models import MarginTier
 from tvapi import usage
 from tvapi.lane import Lane
 
@@ -213,7 +213,7 @@ def test_what_a_group_trades_changes_at_once(poller: Poller, account: Account, t
     assert b'"s":"error"' in primed(poller, QUOTES, token).body
     factories.allow(account.group, "GBPUSD")
     assert poller.get(QUOTES, token) is None
-    GroupInstrument.objects.get(group=account.group, instrument__symbol="EURUSD").delete()
+    factories.take_away(account.group, "EURUSD")
     assert poller.get(QUOTES, token) is None
 
 
@@ -244,8 +244,8 @@ def test_conditions_and_currencies_are_terms_too(poller: Poller, account: Accoun
     primed(poller, STATE, token)
     currency, group = account.currency, account.group
     for change in (
-        lambda: factories.change_conditions(group, margin_rate=Decimal("0.03")),
         lambda: MarginTier.objects.create(conditions=group.conditions_at(), floor=Decimal(1000), rate=Decimal("0.1")),
+        lambda: factories.change_conditions(group, margin_rate=Decimal("0.03")),
         lambda: load_holidays("XNYS", [2026]),
         currency.save,
         group.save,

@@ -23,7 +23,7 @@ from tests.trading import desk
 from tests.tvapi.lane import Answer, Poller, django, polling, primed
 from trading import charges, leverage, orders, positions, triggers
 from trading.errors import OrderRejected
-from trading.models import GroupInstrument, MarginTier, SwapTerms
+from trading.models import MarginTier
 from trading.triggers import Move
 from tvapi import snapshots
 
@@ -65,13 +65,11 @@ class Business:
             factories.account(Profile.EXCHANGE, owner=owner, number="STOCK", symbols=SHARES),
         ]
         perp, stock = self.accounts[3:]
-        perp.group.instruments.update(max_leverage=50)
         MarginTier.objects.create(conditions=perp.group.conditions_at(), floor=D(1000), rate=D("0.2"))
-        future = GroupInstrument.objects.get(group=stock.group, instrument__symbol="ESZ2026")
-        future.contract_margin, future.contract_maintenance = D(12_000), D(11_000)
-        future.save()
-        for symbol in PAIRS:
-            SwapTerms.objects.create(instrument=factories.instrument(symbol), long=D("-6.5"), short=D(2))
+        factories.set_terms(perp.group, max_leverage=50)
+        factories.set_terms(stock.group, "ESZ2026", contract_margin=D(12_000), contract_maintenance=D(11_000))
+        for account in self.accounts[:2]:
+            factories.set_terms(account.group, *PAIRS, swap_long=D("-6.5"), swap_short=D(2))
         self.moment = timezone.now()
         self._charge(self.moment)
 
@@ -85,7 +83,9 @@ class Business:
         ]
 
     def symbol(self, account: Account) -> str:
-        return self.random.choice(list(account.group.instruments.values_list("instrument__symbol", flat=True)))
+        return self.random.choice(
+            list(account.group.conditions_at().instruments.values_list("instrument__symbol", flat=True))
+        )
 
     def step(self) -> Account:
         """Let something happen; the account that is most likely to show it."""

@@ -17,7 +17,7 @@ def account(trader):
     """Half a coin bought at 60,000 at 10:1; up to 50:1."""
     factories.quote("BTCUSDT.P", "60000", "60000", size="100")
     group = factories.group(Profile.PERPETUAL, symbols=["BTCUSDT.P"], margin_rate=Decimal("0.1"))
-    group.instruments.update(max_leverage=50)
+    factories.set_terms(group, max_leverage=50)
     made = factories.account(
         owner=trader, number="PERP", of_group=group, base="USDT", deposits={"USDT": Decimal(10_000)}
     )

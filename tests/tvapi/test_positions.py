@@ -175,7 +175,7 @@ def test_executions_are_as_many_as_asked(tv, account, most, count):
 
 
 def test_executions_of_an_instrument_no_longer_offered_are_still_shown(tv, account, bought):
-    account.group.instruments.filter(instrument__symbol="EURUSD").delete()
+    factories.take_away(account.group, "EURUSD")
     assert len(tv.d("/accounts/FX/executions", instrument="EURUSD")) == 1
 
 

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from accounts.models import Terms, TradingConditions
 from marketdata.models import Instrument
-from trading.models import GroupInstrument
+from trading.models import InstrumentTerms
 from trading.prices import pairs_by_currency
 from tvapi.snapshots import MAX_AGE_SECONDS
 
@@ -34,10 +34,11 @@ def read() -> Catalogue:
     coming = TradingConditions.objects.approved().filter(effective_from__gt=now).order_by("effective_from")
     if next_change := coming.values_list("effective_from", flat=True).first():
         until = min(until, next_change.timestamp())
-    in_force = set(TradingConditions.objects.begun(now).values_list("group_id", flat=True))
+    groups = dict(TradingConditions.objects.latest_begun(now).values_list("pk", "group_id"))
     instruments = Instrument.objects.in_bulk()
     offered: dict[int, dict[str, Instrument]] = defaultdict(dict)
-    for group_id, instrument_id in GroupInstrument.objects.values_list("group_id", "instrument_id"):
-        if group_id in in_force and (instrument := instruments.get(instrument_id)):
-            offered[group_id][instrument.symbol] = instrument
+    rows = InstrumentTerms.objects.offered().filter(conditions__in=groups)
+    for version_id, instrument_id in rows.values_list("conditions_id", "instrument_id"):
+        if instrument := instruments.get(instrument_id):
+            offered[groups[version_id]][instrument.symbol] = instrument
     return Catalogue(version, until, pairs_by_currency(), dict(offered))

@@ -13,7 +13,7 @@ from django.shortcuts import get_object_or_404, redirect
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, ngettext
 from unfold.widgets import UnfoldAdminSplitDateTimeWidget, UnfoldAdminTextInputWidget
 
 from accounts import conditions
@@ -23,20 +23,22 @@ from backoffice.admin import link_to, number
 from backoffice.operations import impact
 from backoffice.operations.forms import AccountField
 from backoffice.operations.pages.cash import user_of
-from backoffice.pages import confirmed, page, render
+from backoffice.operations.resources import next_midnight
+from backoffice.pages import Table, confirmed, page, render
 from trading.errors import OrderRejected
 from trading.explain import Rule, explain
 
 DRAFT = "accounts.draft_tradingconditions"
 APPROVE = "accounts.approve_tradingconditions"
 VIEW = "accounts.view_tradingconditions"
+SHOWN_ROWS = 200  # of instruments and tiers that differ
 
 
 @page("conditions/draft/<int:group_id>/", title=gettext_lazy("Draft new conditions"), permission=DRAFT)
 def conditions_draft(request: HttpRequest, group_id: int) -> HttpResponse:
     """A form that begins with what is in force; what it says is somebody else's to approve."""
     group = get_object_or_404(AccountGroup, pk=group_id)
-    base = group.conditions.order_by("-effective_from").first()
+    base = conditions.latest(group)
     form = _form(request, base)
     if request.method == "POST" and form.is_valid():
         values = {field.name: form.cleaned_data[field.name] for field in conditions.content_fields() if field.editable}
@@ -54,7 +56,10 @@ def conditions_draft(request: HttpRequest, group_id: int) -> HttpResponse:
         _("New conditions for %(group)s") % {"group": group},
         {
             "form": form,
-            "sentences": [_("A draft changes nothing. Next you see whom it would affect, and by how much.")],
+            "sentences": [
+                _("A draft changes nothing. Next you see whom it would affect, and by how much."),
+                _("Instruments with margins and swaps, and tiers, begin as they are; change them afterwards."),
+            ],
             "button": _("Save the draft"),
             "back": reverse("admin:accounts_accountgroup_change", args=[group.pk]),
         },
@@ -71,8 +76,7 @@ def _form(request: HttpRequest, base: TradingConditions | None) -> Any:
         formfield_callback=lambda field, **kwargs: model_admin.formfield_for_dbfield(field, request, **kwargs),
     )
     initial = {field.name: getattr(base, field.name) for field in conditions.content_fields()} if base else {}
-    tomorrow = (timezone.now() + timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)
-    return form_class(request.POST or None, initial={"effective_from": tomorrow, **initial})
+    return form_class(request.POST or None, initial={"effective_from": next_midnight(), **initial})
 
 
 @page("conditions/<int:pk>/compare/", title=gettext_lazy("Compare conditions"), permission=VIEW)
@@ -80,13 +84,15 @@ def conditions_compare(request: HttpRequest, pk: int) -> HttpResponse:
     """A version beside another one of its group (the one in force, unless `with` names it), and whom it affects."""
     version = get_object_or_404(TradingConditions.objects.select_related("group"), pk=pk)
     other = _other(version, request.GET.get("with", ""))
-    tables = [_comparison(version, other)] if other else []
+    tables = _comparison(version, other) if other else []
     affected = impact.of(version)
     figures = [
         (_("Accounts in the group"), affected.accounts),
         (_("Live orders"), affected.live_orders),
         (_("Open positions"), affected.open_positions),
         (_("Accounts with more orders than it allows"), affected.over_order_limit),
+        (_("Positions in instruments it does not offer"), affected.dropped_positions),
+        (_("Live orders in instruments it does not offer"), affected.dropped_orders),
         (_("Accounts short of margin with it"), sum(each.is_short_of_margin for each in affected.details)),
     ]
     return render(
@@ -95,7 +101,10 @@ def conditions_compare(request: HttpRequest, pk: int) -> HttpResponse:
         _("Conditions of %(group)s, version %(number)s") % {"group": version.group, "number": version.pk},
         {
             "links": [
-                (_("The version"), reverse("admin:accounts_tradingconditions_change", args=[pk])),
+                (
+                    _("The version with its instruments and tiers"),
+                    reverse("admin:accounts_tradingconditions_change", args=[pk]),
+                ),
                 *(
                     (
                         _("Compare with version %(number)s") % {"number": earlier.pk},
@@ -124,28 +133,51 @@ def _other(version: TradingConditions, asked: str) -> TradingConditions | None:
     return current if current.pk != version.pk else versions.order_by("-effective_from").first()
 
 
-def _comparison(version: TradingConditions, other: TradingConditions) -> tuple[str, dict[str, Any], str]:
-    headers = [
-        _("Field"),
-        _("Version %(number)s") % {"number": other.pk},
-        _("Version %(number)s") % {"number": version.pk},
-        _("Changes"),
-    ]
-    rows = [
+def _comparison(version: TradingConditions, other: TradingConditions) -> list[Table]:
+    """The fields, and of instruments and tiers those that differ."""
+    columns = [_("Version %(number)s") % {"number": each.pk} for each in (other, version)]
+    differences = conditions.compare(other, version)
+    fields = [
         [each.label, each.before, each.after, _("changes") if each.is_change else ""]
-        for each in sorted(conditions.compare(other, version), key=lambda each: not each.is_change)
+        for each in sorted(differences, key=lambda each: not each.is_change)
+        if not each.is_of_row
     ]
-    return _("side by side"), {"headers": headers, "rows": rows}, ""
+    rows = [[each.label, each.before, each.after] for each in differences if each.is_of_row]
+    if hidden := len(rows) - SHOWN_ROWS:
+        rows = [*rows[:SHOWN_ROWS], *([[_and_more(hidden), "", ""]] if hidden > 0 else ())]
+    return [
+        (
+            _("instruments and margin tiers that differ"),
+            {"headers": [_("Row"), *columns], "rows": rows},
+            _("Instruments, swaps and margin tiers are the same."),
+        ),
+        (_("side by side"), {"headers": [_("Field"), *columns, _("Changes")], "rows": fields}, ""),
+    ]
 
 
-def _impact_table(affected: impact.Impact) -> tuple[str, dict[str, Any], str]:
-    headers = [_("Account"), _("Margin now"), _("Margin with it"), _("Change"), _("Equity"), _("Remark")]
+def _and_more(count: int) -> str:
+    return ngettext("and %(count)s more", "and %(count)s more", count) % {"count": count}
+
+
+def _impact_table(affected: impact.Impact) -> Table:
+    headers = [
+        _("Account"),
+        _("Margin now"),
+        _("Margin with it"),
+        _("Change"),
+        _("Swap of a night now"),
+        _("Swap of a night with it"),
+        _("Equity"),
+        _("Remark"),
+    ]
     rows = [
         [
             link_to(each.account),
             number(each.margin_now),
             number(each.margin_then),
             number(each.change),
+            number(each.swap_now),
+            number(each.swap_then),
             number(each.equity),
             _("short of margin") if each.is_short_of_margin else "",
         ]
@@ -159,7 +191,9 @@ def conditions_approve(request: HttpRequest, pk: int) -> HttpResponse:
     version = get_object_or_404(TradingConditions.objects.select_related("group"), pk=pk)
     affected = impact.of(version)
     other = _other(version, "")
+    shown = conditions.fingerprint(version)
     changes = [each for each in conditions.compare(other, version) if each.is_change] if other else []
+    rows = [f"{each.label}: {each.before} → {each.after}" for each in changes[:SHOWN_ROWS]]
     answer = confirmed(
         request,
         _("Approve conditions"),
@@ -171,12 +205,21 @@ def conditions_approve(request: HttpRequest, pk: int) -> HttpResponse:
                 "group": version.group,
             },
             _("Once it is in force it is never changed; another version can follow."),
+            _("Accounts short of margin with it: %(short)s. Positions in instruments it does not offer: %(dropped)s.")
+            % {
+                "short": sum(each.is_short_of_margin for each in affected.details),
+                "dropped": affected.dropped_positions,
+            },
         ],
-        rows=[f"{each.label}: {each.before} → {each.after}" for each in changes],
+        rows=[*rows, *([_and_more(len(changes) - SHOWN_ROWS)] if len(changes) > SHOWN_ROWS else ())],
+        hidden=[("seen", shown)],
         button=_("Approve"),
         back=reverse("page:conditions_compare", args=[pk]),
     )
-    return answer or _act(request, version, lambda: conditions.approve(pk, by=user_of(request)), _("It is approved."))
+    seen = request.POST.get("seen", "")
+    return answer or _act(
+        request, version, lambda: conditions.approve(pk, by=user_of(request), seen=seen), _("It is approved.")
+    )
 
 
 @page("conditions/<int:pk>/withdraw/", title=gettext_lazy("Withdraw conditions"), permission=APPROVE)
@@ -283,7 +326,7 @@ def _explained(form: ExplainForm) -> tuple[list[str], list[Any]]:
 
 def _value(rule: Rule) -> object:
     """The value in words: a choice by its name."""
-    shown = getattr(rule.source, f"get_{rule.name}_display", None)
-    if shown:
-        return shown()
+    fields = {field.name: field for field in rule.source._meta.concrete_fields}
+    if field := fields.get(rule.name):
+        return conditions.in_words(field, rule.value)
     return "–" if rule.value is None or rule.value == "" else rule.value

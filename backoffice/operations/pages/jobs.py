@@ -11,7 +11,7 @@ from django.shortcuts import get_object_or_404, redirect
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_POST
-from unfold.widgets import UnfoldAdminFileFieldWidget, UnfoldAdminSelectWidget
+from unfold.widgets import UnfoldAdminFileFieldWidget, UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from backoffice.operations import jobs
 from backoffice.operations.bulk import FORMATS
@@ -40,6 +40,15 @@ class UploadForm(forms.Form):
         help_text=gettext_lazy("CSV (UTF-8) or XLSX, up to 2 MB; the first row names the columns as the export does."),
     )
 
+    effective_from = forms.DateTimeField(
+        label=gettext_lazy("Instruments of groups: in force from (UTC)"),
+        required=False,
+        widget=UnfoldAdminTextInputWidget(attrs={"type": "datetime-local"}),
+        help_text=gettext_lazy(
+            "They become drafts of conditions, which somebody else approves. Empty: from the next midnight."
+        ),
+    )
+
     def clean_file(self) -> Any:
         file = self.cleaned_data["file"]
         if file.size > LARGEST_FILE:
@@ -64,7 +73,15 @@ def bulk_import(request: HttpRequest) -> HttpResponse:
         name, file, user = form.cleaned_data["table_name"], form.cleaned_data["file"], user_of(request)
         _check_may_import(request, name)
         kept = Attachment.keep(file.name, "application/octet-stream", file.read(), by=user)
-        job = jobs.start("dry run", f"{WORDS['dry run']}: {TITLES[name]}", by=user, upload=kept, table_name=name)
+        moment = form.cleaned_data["effective_from"]
+        job = jobs.start(
+            "dry run",
+            f"{WORDS['dry run']}: {TITLES[name]}",
+            by=user,
+            upload=kept,
+            table_name=name,
+            effective_from=moment.isoformat() if moment else "",
+        )
         return redirect("page:job", job.pk)
     return render(
         request,
@@ -144,7 +161,10 @@ def job_apply(request: HttpRequest, pk: int) -> HttpResponse:
     name = tried.arguments["table_name"]
     _check_may_import(request, name)
     title = f"{WORDS['import']}: {TITLES[name]}"
-    begun = jobs.start("import", title, by=user_of(request), upload=tried.upload, table_name=name)
+    moment = tried.arguments.get("effective_from", "")
+    begun = jobs.start(
+        "import", title, by=user_of(request), upload=tried.upload, table_name=name, effective_from=moment
+    )
     return redirect("page:job", begun.pk)
 
 
