@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from babel.dates import format_datetime
 from django.test import Client as Browser
 from django.utils import timezone, translation
 from django.utils.translation import gettext
@@ -86,10 +87,14 @@ def same_figure(english: str, said: str) -> bool:
     """Whether it is the same name or number, or the language's own word for it."""
     if NAME.fullmatch(english):
         if english.endswith(" UTC"):  # asked for one after the other: the moment may be a later one
-            first, second = (datetime.fromisoformat(text.removesuffix(" UTC")) for text in (english, said))
-            return timedelta(0) <= second - first < timedelta(minutes=5)
+            first = datetime.fromisoformat(english.removesuffix(" UTC"))
+            return said in {moment(first + timedelta(seconds=later)) for later in range(300)}
         return english == said or digits(english) == digits(said) != ""
     return english in catalogues.traders().sentences and said == gettext(english)
+
+
+def moment(at: datetime) -> str:
+    return f"{format_datetime(at, locale=translation.to_locale(translation.get_language() or 'en'))} UTC"
 
 
 def digits(text: str) -> str:
