@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 from django.contrib import admin
 from django.contrib.auth import get_permission_codename
@@ -131,7 +131,7 @@ class EntryAdmin(LogAdmin):
 
 def _may_see(request: HttpRequest, model: type[models.Model]) -> bool:
     """A table of pairs belongs to the model that has them."""
-    owner = model._meta.auto_created or model
+    owner = cast(type[models.Model], model._meta.auto_created or model)
     return bool(request.user.has_perm(f"{owner._meta.app_label}.{get_permission_codename('view', owner._meta)}"))
 
 
