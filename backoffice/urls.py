@@ -9,6 +9,7 @@ from backoffice.integration import exposition
 
 admin.autodiscover()  # here, not in every process: only those that serve pages need them
 
+handler400 = views.bad_request
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
     path("healthz", views.healthz),

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+from babel.dates import format_datetime
+from babel.numbers import get_decimal_symbol
 from django.db import models
+from django.utils.translation import get_language, to_locale
 from django.utils.translation import gettext_lazy as _
 
 from backoffice.fields import plain
+
+_DECIMAL = re.compile(r"-?\d+\.\d+")
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d(:\d\d)? UTC")
 
 
 class Reason(models.TextChoices):
@@ -132,7 +140,19 @@ class Reason(models.TextChoices):
 
 def sentence(reason: str, details: Mapping[str, Any]) -> str:
     """The reason in the language of the moment, figures put in. `details` are texts, as stored with the order."""
-    return str(Reason(reason).label) % dict(details)
+    return str(Reason(reason).label) % {name: in_language(str(text)) for name, text in details.items()}
+
+
+def in_language(text: str) -> str:
+    """A price, a quantity or a moment as the language in use writes it, to the last digit; a name stays as it is."""
+    if (language := get_language() or "en") == "en":
+        return text
+    if _DECIMAL.fullmatch(text):
+        return text.replace(".", get_decimal_symbol(to_locale(language)))
+    if _MOMENT.fullmatch(text):
+        moment = datetime.fromisoformat(text.removesuffix(" UTC"))
+        return f"{format_datetime(moment, locale=to_locale(language))} UTC"
+    return text
 
 
 def as_texts(details: Mapping[str, object]) -> dict[str, str]:

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import uuid4
 
-from django.core.exceptions import RequestDataTooBig
+from django.core.exceptions import RequestDataTooBig, TooManyFieldsSent, TooManyFilesSent
+from django.http.multipartparser import MultiPartParserError
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 from rest_framework import exceptions
@@ -62,10 +63,12 @@ def sentence_of(error: Exception) -> str | Promise:
             return _("This address does not know the method used.")
         case exceptions.UnsupportedMediaType():
             return _("Requests are sent as a form (application/x-www-form-urlencoded).")
-        case exceptions.ParseError():
-            return _("The request cannot be read.")
         case RequestDataTooBig():
             return _("The request is too large.")
+        case TooManyFieldsSent() | TooManyFilesSent():
+            return _("The request has too many fields.")
+        case MultiPartParserError():
+            return _("The request cannot be read.")
         case _:
             logger.error("fault %s", uuid4(), exc_info=error)
             return _("Something went wrong on our side. Please try again.")

@@ -38,7 +38,7 @@ def read_body(stream: IO[Any] | HttpRequest) -> bytes:
     """The whole body. Raises Refused when it is too long."""
     body: bytes = stream.read(BODY_LIMIT + 1)
     if len(body) > BODY_LIMIT:
-        _discard(stream)
+        discard(stream)
         raise Refused(_("The request is too large."))
     return body
 
@@ -66,7 +66,8 @@ def form(raw: bytes) -> dict[str, str]:
     return {name: value for name, value in fields.items() if value}
 
 
-def _discard(stream: IO[Any] | HttpRequest) -> None:
+def discard(stream: IO[Any] | HttpRequest) -> None:
+    """Read what is left of a body that is refused, up to the limit."""
     for _chunk in range(DISCARD_LIMIT // BODY_LIMIT):
         if not stream.read(BODY_LIMIT):
             return

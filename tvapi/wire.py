@@ -20,7 +20,7 @@ from marketdata.choices import InstrumentState, Shortability, SymbolType
 from marketdata.models import Instrument
 from marketdata.quotes import Quote
 from trading.choices import DurationType, OrderType, ParentType
-from trading.errors import sentence
+from trading.errors import in_language, sentence
 from trading.models import Execution, Order, Position
 from trading.previews import Preview
 from trading.states import OrderStatus
@@ -225,7 +225,7 @@ def preview(of: Preview) -> dict[str, Any]:
         title = _("Reserved") if of.is_spot else _("Margin")
         rows.append({"title": title, "value": text(*of.held)})
     if of.expires_at:
-        rows.append({"title": _("Good till"), "value": f"{of.expires_at:%Y-%m-%d %H:%M} UTC"})
+        rows.append({"title": _("Good till"), "value": in_language(f"{of.expires_at:%Y-%m-%d %H:%M} UTC")})
     sections: list[dict[str, Any]] = [{"header": _("Estimated"), "rows": rows}]
     outcomes = ((_("Stop loss"), of.at_stop_loss), (_("Take profit"), of.at_take_profit))
     if results := [{"title": title, "value": text(*result)} for title, result in outcomes if result]:

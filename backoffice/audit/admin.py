@@ -5,9 +5,10 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 from django.contrib import admin
+from django.contrib.auth import get_permission_codename
 from django.core.exceptions import PermissionDenied
 from django.db import models
 from django.http import HttpRequest, StreamingHttpResponse
@@ -85,6 +86,12 @@ class EntryAdmin(LogAdmin):
         own = path("export/", may_lag(self.admin_site.admin_view(self.export)), name="audit_entry_export")
         return [own, *super().get_urls()]
 
+    def get_queryset(self, request: HttpRequest) -> models.QuerySet[Entry]:
+        """Changes of rows that the user may see: the trail is no way around the other pages."""
+        entries: models.QuerySet[Entry] = super().get_queryset(request)
+        hidden = [model._meta.db_table for model in tracking.tracked_models() if not _may_see(request, model)]
+        return entries.exclude(table_name__in=hidden) if hidden else entries
+
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
         return lookup in ("table_name__exact", "row_id__exact") or super().lookup_allowed(lookup, value, request)
 
@@ -120,6 +127,12 @@ class EntryAdmin(LogAdmin):
             _("After"),
         )
         return format_html('<table class="break-all">{}{}</table>', head, rows)
+
+
+def _may_see(request: HttpRequest, model: type[models.Model]) -> bool:
+    """A table of pairs belongs to the model that has them."""
+    owner = cast(type[models.Model], model._meta.auto_created or model)
+    return bool(request.user.has_perm(f"{owner._meta.app_label}.{get_permission_codename('view', owner._meta)}"))
 
 
 def _shown(value: object) -> object:

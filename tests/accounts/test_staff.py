@@ -275,3 +275,17 @@ def test_a_form_without_the_pages_own_field_is_told_in_the_users_language():
     assert answer.status_code == 403
     assert "Esta página estuvo abierta demasiado tiempo" in answer.content.decode()
     assert "Reason given for failure" not in answer.content.decode()
+
+
+@pytest.mark.parametrize(
+    ("form", "status", "sentence"),
+    [
+        ({"_reason": "x" * 3_000_000}, 413, "La solicitud es demasiado grande."),
+        ({f"a{number}": "" for number in range(1001)}, 400, "La solicitud tiene demasiados campos."),
+    ],
+)
+def test_a_form_that_is_not_read_is_told_in_the_users_language(browser, form, status, sentence):
+    for url in ("/admin/login/", "/admin/confirm-password/"):
+        answer = browser.post(url, form, headers={"accept-language": "es"})
+        assert answer.status_code == status
+        assert sentence in answer.content.decode()

@@ -71,6 +71,16 @@ def test_bytes_that_are_not_ascii_are_no_fault_of_ours(port: int, monkeypatch: p
 
 
 @pytest.mark.usefixtures("server")
+@pytest.mark.parametrize(("path", "status"), [("/tv/authorize", 200), ("/admin/login/", 413)])
+def test_a_client_that_sends_too_much_is_told_so(port: int, path: str, status: int) -> None:
+    """Its body is taken first: a client whose connection is closed while it sends sees no answer."""
+    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=60)
+    connection.request("POST", path, b"x=" + b"1" * 7_000_000, {"Content-Type": "application/x-www-form-urlencoded"})
+    answer = connection.getresponse()
+    assert (answer.status, b"The request is too large." in answer.read()) == (status, True)
+
+
+@pytest.mark.usefixtures("server")
 def test_event_loop_gives_signs_of_life(empty_redis: redis.Redis) -> None:
     assert wait_until(lambda: bool(empty_redis.exists("alive:stream")), 60)
 

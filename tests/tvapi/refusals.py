@@ -13,7 +13,6 @@ import pytest
 from axes.models import AccessAttempt
 from django.utils import timezone
 from django_otp.plugins.otp_totp.models import TOTPDevice
-from rest_framework.exceptions import ParseError
 
 from accounts.choices import AccountState, Profile
 from accounts.models import Account, User
@@ -311,12 +310,6 @@ def _fault(it: Scene) -> Ask:
     return Ask("GET", "/groups")
 
 
-def _unreadable(it: Scene) -> Ask:
-    it.account()
-    it.patch("tvapi.parsers.form", ParseError())
-    return Ask("GET", "/groups")
-
-
 def _log_in(it: Scene) -> dict[str, str]:
     it.trader.set_password(PASSWORD)
     it.trader.save()
@@ -383,7 +376,6 @@ SENTENCES: dict[str, Prepared] = {
     "Requests are sent as a form (application/x-www-form-urlencoded).": with_account(
         "POST", ORDERS, "{}", content_type="application/json"
     ),
-    "The request cannot be read.": _unreadable,
     "The request is too large.": with_account("POST", ORDERS, "x=" + "1" * 100_000),
     "Something went wrong on our side. Please try again.": _fault,
     "The field “%(field)s” is missing.": order({"side": ""}),

@@ -3,7 +3,8 @@
 import pytest
 
 from tests import factories
-from tests.tvapi.contract import ORIGIN, TradingView
+from tests.tvapi.contract import FORM, ORIGIN, TradingView
+from tests.tvapi.test_oauth import address
 
 ALLOWED = [
     "https://www.tradingview.com",
@@ -84,6 +85,14 @@ def test_preflight_is_answered_without_a_token(client, db, path):
 def test_preflight_of_another_origin_gets_no_permission(client, db):
     headers = {"origin": "https://eviltradingview.com", "access-control-request-method": "POST"}
     assert "Access-Control-Allow-Origin" not in client.options("/tv/authorize", headers=headers)
+
+
+def test_headers_stay_on_a_login_that_is_too_large(client, db):
+    url = address(factories.oauth_client(origins=[ORIGIN]))
+    answer = client.post(url, b"x=" + b"1" * 3_000_000, content_type=FORM, headers={"origin": ORIGIN})
+    assert answer.status_code == 413
+    assert answer["Access-Control-Allow-Origin"] == ORIGIN
+    assert "origin" in answer["Vary"].lower()
 
 
 def test_headers_stay_on_a_fault_of_ours(tv, monkeypatch, faults):

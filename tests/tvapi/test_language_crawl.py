@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from babel.dates import format_datetime
 from django.test import Client as Browser
 from django.utils import timezone, translation
 from django.utils.translation import gettext
@@ -26,7 +27,7 @@ from backoffice import catalogues
 from tests import factories
 from tests.trading import desk
 from tests.tvapi import refusals
-from tests.tvapi.contract import TradingView
+from tests.tvapi.contract import FORM, TradingView
 from tests.tvapi.refusals import ENDS, REASONS, SENTENCES, Ask, Prepared, Scene
 from tests.tvapi.test_oauth import PASSWORD, address
 from tests.tvapi.test_throttle import asked, scope_of
@@ -50,6 +51,7 @@ OF_PAGE = {
     "That took too long. Please log in again.",
     "This page was open for too long, or cookies are switched off.",
     "Please go back to TradingView and begin again.",
+    "The request cannot be read.",
 }
 NO_MONEY = "No money was ever booked in this account."  # on paper: tests/operations/test_statement_pdf.py
 TOO_MUCH = "There were too many requests. Please wait a moment."
@@ -85,10 +87,14 @@ def same_figure(english: str, said: str) -> bool:
     """Whether it is the same name or number, or the language's own word for it."""
     if NAME.fullmatch(english):
         if english.endswith(" UTC"):  # asked for one after the other: the moment may be a later one
-            first, second = (datetime.fromisoformat(text.removesuffix(" UTC")) for text in (english, said))
-            return timedelta(0) <= second - first < timedelta(minutes=5)
+            first = datetime.fromisoformat(english.removesuffix(" UTC"))
+            return said in {moment(first + timedelta(seconds=later)) for later in range(300)}
         return english == said or digits(english) == digits(said) != ""
     return english in catalogues.traders().sentences and said == gettext(english)
+
+
+def moment(at: datetime) -> str:
+    return f"{format_datetime(at, locale=translation.to_locale(translation.get_language() or 'en'))} UTC"
 
 
 def digits(text: str) -> str:
@@ -259,6 +265,9 @@ def pages(client: OAuthClient, lang: str) -> Iterator[list[str]]:
     yield words_of(Browser().get(address(client, lang=lang, redirect_uri="https://evil.example/")))
     yield words_of(Browser().get(url + "&state=twice"))
     yield words_of(Browser(enforce_csrf_checks=True).post(url, {"login": "trader"}))
+    yield words_of(Browser().post(url, b"x=" + b"1" * 3_000_000, content_type=FORM))
+    yield words_of(sent(**{f"a{number}": "" for number in range(1001)}))
+    yield words_of(Browser().post(url, b"--", content_type="multipart/form-data"))
 
 
 def test_the_login_page_is_in_every_language(client: OAuthClient, settings: Any) -> None:

@@ -4,9 +4,11 @@ from decimal import Decimal
 
 import pytest
 from django.conf import settings
+from django.utils import translation
 
 from tests import factories
 from tests.tvapi.contract import DOCUMENT, TradingView, refused
+from trading.errors import OrderRejected, Reason
 from tvapi import locales
 
 
@@ -63,3 +65,24 @@ def test_descriptions_of_instruments_are_localized_and_their_names_are_not(tv, t
 def test_refusal_of_a_broken_query_is_in_the_language_it_names(tv):
     refused(tv.send("GET", "/history?locale=de_DE&symbol=%FF")[1])
     assert tv.response["Content-Language"] == "de"
+
+
+@pytest.mark.parametrize(
+    ("locale", "text"),
+    [
+        ("en", "An order can be good until 2027-11-27 17:16:59 UTC at the latest."),
+        ("de_DE", "Eine Order kann längstens bis 27.11.2027, 17:16:59 UTC gültig sein."),
+    ],
+)
+def test_moments_in_sentences_are_written_as_in_that_language(locale, text):
+    with translation.override(locales.language(locale)):
+        assert str(OrderRejected(Reason.GTD_TOO_FAR, latest="2027-11-27 17:16:59 UTC")) == text
+
+
+@pytest.mark.parametrize(
+    ("locale", "figure"), [("en", "1.10010"), ("de_DE", "1,10010"), ("fr", "1,10010"), ("zh_CN", "1.10010")]
+)
+def test_prices_in_sentences_have_all_their_digits_and_the_languages_own_sign(locale, figure):
+    with translation.override(locales.language(locale)):
+        assert figure in str(OrderRejected(Reason.STOP_SIDE_BUY, price="1.10010"))
+        assert "1.5.2" in str(OrderRejected(Reason.UNKNOWN_INSTRUMENT, symbol="1.5.2"))

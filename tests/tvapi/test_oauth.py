@@ -447,6 +447,21 @@ def test_a_form_of_another_site_is_refused(browser, client, trader):
     assert "form-action 'none'" in page["Content-Security-Policy"]
 
 
+@pytest.mark.parametrize(
+    ("body", "status", "sentence"),
+    [
+        (b"x=" + b"1" * 3_000_000, 413, "Die Anfrage ist zu groß."),
+        (b"&".join(b"a%d=" % number for number in range(1001)), 400, "Die Anfrage hat zu viele Felder."),
+    ],
+)
+def test_a_form_that_is_not_read_is_told_on_a_page_of_ours(browser, client, body, status, sentence):
+    browser.get(address(client))  # without the page's cookie it is refused unread
+    page = browser.post(address(client, lang="de"), body, content_type=FORM)
+    assert (page.status_code, page["Content-Language"], page["Cache-Control"]) == (status, "de", "no-store")
+    assert sentence in page.content.decode()
+    assert "form-action 'none'" in page["Content-Security-Policy"]
+
+
 def test_data_servers_do_not_log_in_on_the_page(browser, client, trader):
     factories.user("tvdata", password=PASSWORD, is_data_client=True)
     assert "not for a person" in log_in(browser, address(client), login="tvdata").content.decode()

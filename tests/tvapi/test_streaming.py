@@ -11,19 +11,22 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from decimal import Decimal
-from itertools import pairwise
+from itertools import count, pairwise
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 from uuid import uuid4
 
 import pytest
 import redis
 from asgiref.sync import sync_to_async
 from django.db import connections
+from django.utils import timezone
 from jsonschema import Draft202012Validator
 from pytest_django import Settings
 
 from accounts import tokens
+from accounts.choices import Profile
 from accounts.entitlement_models import DataSubscription, DataTariff
 from accounts.models import AccessToken, User
 from accounts.oauth_models import OAuthClient, RenewalToken
@@ -37,7 +40,7 @@ from marketdata.ticklog import Entry, Tick
 from tests import factories
 from tests.processes import eventually, running
 from tests.tvapi.contract import DOCUMENT
-from tvapi import endless, streaming
+from tvapi import endless, streaming, visibility
 from tvapi.lines import Chunk, Lines
 from tvapi.visibility import Visibility
 
@@ -546,3 +549,88 @@ def _history(instrument: Instrument) -> dict[int, tuple[float, ...]]:
         pass
     columns = bars.history(instrument, "1", 0, int(time.time()))
     return {row[0]: row[1:5] for row in zip(*columns, strict=True)}
+
+
+class Asking:
+    """Requests to a real server with one token."""
+
+    def __init__(self, port: int, token: str) -> None:
+        self._port, self._token = port, token
+
+    def __call__(self, path: str, **query: object) -> dict[str, Any]:
+        connection = http.client.HTTPConnection(LOOPBACK, self._port, timeout=LIVE_SECONDS)
+        address = f"/tv{path}?{urlencode(query)}"
+        connection.request("GET", address, headers={"Authorization": f"Bearer {self._token}"})
+        return dict(json.loads(connection.getresponse().read()))
+
+    def data(self) -> dict[str, bool]:
+        """Where in the data half bitcoins are to be had."""
+        history = {"resolution": "1", "from": 0, "to": 1}
+        return {
+            "permissions": "demo_crypto" in self("/permissions")["d"]["groups"],
+            "groups": {"id": "demo_crypto"} in self("/groups")["d"]["groups"],
+            "symbol_info": "BTCUSDT" in self("/symbol_info")["symbol"],
+            "history": self("/history", symbol="BTCUSDT", **history)["s"] == "ok",
+        }
+
+    def of_account(self, number: str) -> dict[str, bool]:
+        """And where in an account."""
+        [quote] = self("/quotes", accountId=number, symbols="BTCUSDT")["d"]
+        return {
+            "instruments": "BTCUSDT" in [each["name"] for each in self(f"/accounts/{number}/instruments")["d"]],
+            "quotes": quote["s"] == "ok",
+            "depth": self("/depth", accountId=number, symbol="BTCUSDT")["s"] == "ok",
+        }
+
+
+@pytest.mark.proof
+@pytest.mark.django_db(transaction=True)
+def test_what_a_login_loses_is_gone_within_seconds_everywhere_and_comes_back(
+    eurusd: Instrument, btcusdt: Instrument
+) -> None:
+    """An open stream looks every four seconds; each request asks anew."""
+    reader, trader = factories.user("restricted", is_data_client=True), factories.user("trader")
+    subscribed = [
+        DataSubscription.objects.create(user=reader, tariff=DataTariff.objects.create(name=name, groups=[name]))
+        for name in ("demo_forex", "demo_crypto")
+    ]
+    account = factories.account(Profile.SPOT, owner=trader, number="A", symbols=["BTCUSDT"])
+    offered = account.group.instruments.get()
+    prices = count(1)
+
+    def streamed() -> bool:
+        """Whether a price of bitcoin that comes now is in the stream: one of another symbol, told after it, is."""
+        number, before = next(prices), len(stream.lines)
+        factories.quote("BTCUSDT", str(60000 + number), "70000")
+        factories.quote("EURUSD", f"1.1{number:04}", "1.2")
+        eventually(lambda: stream.of("t")[-1:] and stream.of("t")[-1]["p"] == float(f"1.1{number:04}"), "a price comes")
+        return any(message.get("id") == "BTCUSDT" for message in parsed(b"".join(stream.lines[before:])))
+
+    with server() as (process, port):
+        stream = Stream(port, factories.token(reader))
+        data, trading = Asking(port, factories.token(reader)), Asking(port, factories.token(trader))
+        eventually(lambda: stream.messages, "a heartbeat comes")
+        assert streamed()
+        assert all(data.data().values())
+        assert all(trading.of_account("A").values())
+
+        DataSubscription.objects.filter(pk=subscribed[1].pk).update(ends_at=timezone.now())
+        offered.delete()
+        assert not any(data.data().values())
+        assert not any(trading.of_account("A").values())
+        eventually(lambda: not streamed(), "the stream has no more of it")
+        assert not any(streamed() for _ in range(20))
+
+        DataSubscription.objects.filter(pk=subscribed[1].pk).update(ends_at=None)
+        factories.allow(account.group, "BTCUSDT")
+        assert all(data.data().values())
+        assert all(trading.of_account("A").values())
+        eventually(streamed, "the stream has it again")
+        assert all(streamed() for _ in range(20))
+        process.send_signal(signal.SIGTERM)  # killed, it would leave its worker behind
+        stream.join()
+        process.wait(timeout=LIVE_SECONDS)
+
+
+def test_an_open_stream_looks_as_often_as_promised() -> None:
+    assert visibility.REFRESH_SECONDS < 5

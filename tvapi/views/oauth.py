@@ -16,6 +16,7 @@ from django.http.response import HttpResponseBase
 from django.shortcuts import render
 from django.utils import translation
 from django.utils.decorators import method_decorator
+from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 from django.views import View
 from django.views.decorators.csrf import csrf_exempt
@@ -214,10 +215,14 @@ class AuthorizeView(View):
 
 def csrf_failure(request: HttpRequest) -> HttpResponse:
     """The login page's answer to a form that lacks its own field: its cookie ended, or was not allowed."""
+    return refusal(request, _("This page was open for too long, or cookies are switched off."), status=403)
+
+
+def refusal(request: HttpRequest, sentence: str | Promise, *, status: int) -> HttpResponse:
+    """The login page's answer to a form that is refused before it gets here."""
     language = _language_of(request)
     with translation.override(language):
-        sentence = _("This page was open for too long, or cookies are switched off.")
-        response = _page(request, "refused", status=403, sentence=sentence)
+        response = _page(request, "refused", status=status, sentence=sentence)
     response["Content-Language"] = language
     response["Cache-Control"] = "no-store"
     return response
