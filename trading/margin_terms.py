@@ -52,8 +52,13 @@ def at_leverage(
     account: Account, instrument: Instrument, conditions: TradingConditions, leverage: int | None
 ) -> MarginTerms:
     """The terms if this leverage were chosen; with none, those of the group."""
-    rows = conditions.instruments.filter(instrument=instrument)
-    row = known.of(account, "row", conditions.pk, instrument.pk, read=rows.first)
+    row = known.of(
+        account,
+        "row",
+        conditions.pk,
+        instrument.pk,
+        read=lambda: conditions.instruments.filter(instrument=instrument).first(),
+    )
     rate = leverage_rate(leverage) or own_rate(row, conditions)
     tiers = known.of(
         account,

@@ -56,10 +56,12 @@ def find(account: Account, symbol: str, conditions: TradingConditions | None = N
 
     Raises OrderRejected(UNKNOWN_INSTRUMENT), for one of another group too (INS-9).
     """
-
     version = conditions or account.conditions_at()
-    rows = version.instruments.offered().filter(instrument__symbol=symbol).select_related("instrument")
-    row = known.of(account, "offered", version.pk, symbol, read=rows.first)
+
+    def read() -> InstrumentTerms | None:
+        return version.instruments.offered().filter(instrument__symbol=symbol).select_related("instrument").first()
+
+    row = known.of(account, "offered", version.pk, symbol, read=read)
     if row is None:
         raise OrderRejected(Reason.UNKNOWN_INSTRUMENT, symbol=symbol)
     return terms(account, version, row, margin_terms.leverages(account))

@@ -595,7 +595,6 @@ def test_what_a_login_loses_is_gone_within_seconds_everywhere_and_comes_back(
         for name in ("demo_forex", "demo_crypto")
     ]
     account = factories.account(Profile.SPOT, owner=trader, number="A", symbols=["BTCUSDT"])
-    offered = account.group.instruments.get()
     prices = count(1)
 
     def streamed() -> bool:
@@ -615,14 +614,14 @@ def test_what_a_login_loses_is_gone_within_seconds_everywhere_and_comes_back(
         assert all(trading.of_account("A").values())
 
         DataSubscription.objects.filter(pk=subscribed[1].pk).update(ends_at=timezone.now())
-        offered.delete()
+        factories.set_terms(account.group, "BTCUSDT", is_offered=False)
         assert not any(data.data().values())
         assert not any(trading.of_account("A").values())
         eventually(lambda: not streamed(), "the stream has no more of it")
         assert not any(streamed() for _ in range(20))
 
         DataSubscription.objects.filter(pk=subscribed[1].pk).update(ends_at=None)
-        factories.allow(account.group, "BTCUSDT")
+        factories.set_terms(account.group, "BTCUSDT", is_offered=True)
         assert all(data.data().values())
         assert all(trading.of_account("A").values())
         eventually(streamed, "the stream has it again")
