@@ -68,7 +68,6 @@ class Reason(models.TextChoices):
         _("The price moved beyond what was set aside for this order; the rest was cancelled."),
     )
     POSITION_GONE = "position_gone", _("The position was closed before this order.")
-    ORDER_TYPE = "order_type", _("This account does not take orders of the type %(type)s.")
     PRICE_BAND = (
         "price_band",
         _("The price is too far from the market: from %(low)s to %(high)s is accepted at the moment."),
@@ -90,8 +89,6 @@ class Reason(models.TextChoices):
     IOC_REST = "ioc_rest", _("What could not be filled at once was cancelled.")
     FOK_UNFILLED = "fok_unfilled", _("The order could not be filled at once as a whole, so it was cancelled.")
     # brackets
-    BRACKETS = "brackets", _("Stop loss and take profit cannot be set in this account.")
-    POSITION_BRACKETS = "position_brackets", _("Positions of this account take no stop loss and no take profit.")
     BRACKETS_OF_CLOSING = "brackets_of_closing", _("An order that closes a position takes no stop loss or take profit.")
     BRACKETS_OF_BRACKET = (
         "brackets_of_bracket",

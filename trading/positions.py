@@ -60,8 +60,6 @@ def protect(account_id: int, position_id: int, wanted: Brackets, *, by: User | N
         # Orders are locked before positions: those that the position's brackets may concern.
         list(account.orders.live().brackets().locked().filter(closes=position_id))
         position = _locked(account, position_id)
-        if not account.profile.has_position_brackets:
-            raise OrderRejected(Reason.POSITION_BRACKETS)
         now = timezone.now()
         booking = Booking(account, account.conditions_at(now), Prices([position.instrument.symbol]), now)
         touched = brackets.set_on_position(booking, position, wanted, by=by)
