@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import statistics
 import subprocess
 import time
 from collections.abc import Mapping
@@ -85,14 +86,14 @@ def count() -> int:
 def compare(made: World, rounds: int, seconds: float) -> tuple[list[float], list[float], dict[str, Any]]:
     """Filled orders a second, ours and pgbench's, by round."""
     _prepare(made)
-    ours, bare, spent = [], [], []
+    ours, bare, spent, kept = [], [], [], []
     with servers.web() as web, servers.worker() as worker, world.ticking(made):
         families = {"web": web.process, "worker": worker, "database": _postmaster()}
         plan = Plan(web.port, seconds, [placing(trader, made.symbols) for trader in made.traders[:CLIENTS]])
         servers.load(Plan(web.port, 1.0, plan.connections))
         drained()
         for _round in range(rounds):
-            before, busy, started = count(), _busy_ms(families), time.monotonic()
+            before, busy, stored, started = count(), _busy_ms(families), _stored_bytes(), time.monotonic()
             servers.load(plan)
             drained()
             filled = count() - before
@@ -100,9 +101,11 @@ def compare(made: World, rounds: int, seconds: float) -> tuple[list[float], list
             spent.append(
                 [(after - then) / max(filled, 1) for after, then in zip(_busy_ms(families), busy, strict=True)]
             )
+            kept.append((_stored_bytes() - stored) / max(filled, 1))
             bare.append(_pgbench(made, seconds))
     cpu_ms = {name: round(min(each), 2) for name, each in zip(families, zip(*spent, strict=True), strict=True)}
-    return ours, bare, {"cpu_ms_an_order": cpu_ms, "ours": ours, "pgbench": bare}
+    bytes_kept = round(statistics.median(kept))
+    return ours, bare, {"cpu_ms_an_order": cpu_ms, "bytes_an_order": bytes_kept, "ours": ours, "pgbench": bare}
 
 
 def _prepare(made: World) -> None:
@@ -115,6 +118,16 @@ def _prepare(made: World) -> None:
 def drained() -> None:
     if not wait_until(lambda: not Order.objects.queued().exists(), PATIENCE_SECONDS):
         raise RuntimeError("The orders are not worked off.")
+
+
+def _stored_bytes() -> int:
+    """Of the tables that grow with every order, indexes included, and old versions of rows not cleaned up yet."""
+    with connection.cursor() as cursor:
+        (size,) = cursor.execute(
+            "SELECT sum(pg_total_relation_size(oid)) FROM pg_class WHERE relkind = 'r' AND relname ~"
+            " '^(trading_(order|orderevent.*|execution|positionfill)|accounts_(transfer|posting))$'"
+        ).fetchone()
+    return int(size)
 
 
 def _postmaster() -> psutil.Process:

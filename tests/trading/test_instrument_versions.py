@@ -45,7 +45,7 @@ def account() -> Account:
 def drafted(group: AccountGroup, after: timedelta = TOMORROW, **terms: Any) -> TradingConditions:
     """A draft that gives EURUSD these terms."""
     draft = conditions.own_draft(group, timezone.now() + after, by=factories.user(is_staff=True), note="Of the tests")
-    draft.instruments.filter(instrument__symbol="EURUSD").update(**terms)
+    InstrumentTerms.objects.filter(pk=row(draft).pk).update(**terms)
     return draft
 
 
