@@ -176,7 +176,8 @@ class InstrumentTermsAdmin(ReadOnlyAdmin):
         ("instrument", "is_offered"),
         ("margin_rate", "maintenance_rate", "max_leverage"),
         ("contract_margin", "contract_maintenance"),
-        ("swap_long", "swap_short", "swap_unit", "triple_day"),
+        ("swap_long", "swap_short"),
+        ("swap_unit", "triple_day"),
     )
     empty_text = _("No group has instruments yet: they are part of its conditions.")
 

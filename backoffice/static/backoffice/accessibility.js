@@ -49,6 +49,11 @@ function nameFields() {
       field.ariaLabel = column.innerText.replace(/\bhelp\b|\*/g, "").trim();
     }
   }
+  // The menu beside a choice, which has an icon only, has the name of the choice.
+  for (const menu of document.querySelectorAll(".related-widget-wrapper [role=button]")) {
+    const field = menu.closest(".related-widget-wrapper").querySelector("select, input");
+    menu.ariaLabel = `${field?.labels?.[0]?.innerText ?? field?.ariaLabel ?? ""} …`;
+  }
   document.querySelectorAll("span.help-tooltip[aria-label]").forEach((tooltip) => (tooltip.role = "img"));
 }
 
