@@ -60,7 +60,7 @@ def insert(instance: M) -> M:
     using = router.db_for_write(type(instance), instance=instance)
     connection = connections[using]
     with connection.cursor() as cursor:
-        cursor.execute(sql, [field.get_db_prep_save(getattr(instance, field.attname), connection) for field in fields])
+        cursor.execute(sql, _values(instance, fields, connection))
         if returned:
             for name, value in zip(returned, cursor.fetchone(), strict=True):
                 setattr(instance, name, value)
@@ -75,9 +75,12 @@ def update(instance: models.Model, names: Sequence[str] = ()) -> None:
     """
     sql, fields = _update(type(instance), tuple(names))
     connection = connections[router.db_for_write(type(instance), instance=instance)]
-    values = [field.get_db_prep_save(getattr(instance, field.attname), connection) for field in fields]
     with connection.cursor() as cursor:
-        cursor.execute(sql, [*values, instance.pk])
+        cursor.execute(sql, [*_values(instance, fields, connection), instance.pk])
+
+
+def _values(instance: models.Model, fields: Sequence[Any], connection: Any) -> list[Any]:
+    return [field.get_db_prep_save(getattr(instance, field.attname), connection) for field in fields]
 
 
 @functools.cache

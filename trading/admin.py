@@ -115,21 +115,23 @@ def swap_in(terms: InstrumentTerms) -> str:
     return terms.get_swap_unit_display() if terms.has_swap else NOTHING
 
 
+TERMS_SHOWN = (
+    "is_offered",
+    "margin_rate",
+    "maintenance_rate",
+    "contract_margin",
+    "max_leverage",
+    "swap_long",
+    "swap_short",
+    swap_in,
+)
+
+
 def instruments_panel(version: TradingConditions) -> Panel:
     return Panel(
         _("instruments"),
         version.instruments.select_related("instrument").order_by("instrument__symbol"),
-        (
-            "instrument",
-            "is_offered",
-            "margin_rate",
-            "maintenance_rate",
-            "contract_margin",
-            "max_leverage",
-            "swap_long",
-            "swap_short",
-            swap_in,
-        ),
+        ("instrument", *TERMS_SHOWN),
         _("It names no instrument: nothing can be traded."),
         list_url(InstrumentTerms, conditions__id__exact=version.pk),
     )
@@ -154,18 +156,7 @@ TradingConditionsAdmin.more_panels += (of_version,)
 class InstrumentTermsAdmin(ReadOnlyAdmin):
     """Those in force, or of the one version that a link names. They change with the version they belong to."""
 
-    list_display = (
-        "instrument",
-        "group",
-        "is_offered",
-        "margin_rate",
-        "maintenance_rate",
-        "contract_margin",
-        "max_leverage",
-        "swap_long",
-        "swap_short",
-        swap_in,
-    )
+    list_display = ("instrument", "group", *TERMS_SHOWN)
     list_select_related = ("instrument", "conditions__group")
     list_filter = ("is_offered", "conditions__group")
     search_fields = ("instrument__symbol__istartswith",)

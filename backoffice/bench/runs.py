@@ -33,7 +33,6 @@ Written by `make bench`, or one by one by `manage.py bench --only NAME --page`. 
 with its yardstick's in the same run, and shows medians: on a shared machine the absolute figures move with the load (of
 1, 5 and 15 minutes, other work included), the ratios hold. Clients, servers and databases share the machine."""
 PACKAGES = ("django", "djangorestframework", "granian", "celery", "psycopg", "redis", "hiredis", "msgspec")
-USERS = 500
 
 
 def on_servers_of_its_own(argv: Sequence[str]) -> int:
@@ -60,7 +59,7 @@ def run(only: Sequence[str], rounds: int, *, page: bool) -> list[Row]:
     """Run the cases and print each row as it is found."""
     with contextlib.redirect_stdout(sys.stderr):
         call_command("migrate", verbosity=0)
-        made = world.make(USERS)
+        made = world.make(cases.USERS[0])
     rows = []
     for name in only or cases.CASES:
         row = cases.CASES[name](made, rounds)
