@@ -254,7 +254,9 @@ class Feed:
         elif builder.has_passed(ticklog.last_id()):  # else bars were made up for minutes whose ticks are still unread
             now_ms = _now_ms()
             simulation.catch_up(now_ms)
-            self._has_caught_up = _now_ms() // MINUTE_MS == now_ms // MINUTE_MS
+            if _now_ms() // MINUTE_MS == now_ms // MINUTE_MS:
+                simulation.step(now_ms)  # this minute has no made-up bar, and may be over before the next round
+                self._has_caught_up = True
         return ROUND_SECONDS
 
     def _build(self) -> float:

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from decimal import Decimal
-from itertools import count, groupby, pairwise
+from itertools import chain, count, groupby, pairwise
 
 import pytest
 import redis
@@ -323,6 +323,25 @@ def test_minutes_in_which_no_feed_ran_are_made_up(eurusd: Instrument) -> None:
     assert columns.t[-1] >= ten_minutes_ago + 600
     assert columns.o[1] == 1.2
     assert abs(columns.o[-1] - columns.c[-2]) < 0.001
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_feed_that_begins_at_the_very_end_of_a_minute_leaves_no_hole(
+    eurusd: Instrument, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    price, stored_at = Decimal("1.20000"), MONDAY_MS // 1000
+    bars.write(eurusd, [Bar(stored_at, price, price, price, price, Decimal(1))])
+    clock = chain([MONDAY_MS + 179_998, MONDAY_MS + 179_999], count(MONDAY_MS + 180_001, TICK_MS[1]))
+    monkeypatch.setattr("marketdata.feed._now_ms", lambda: next(clock))
+    feed, simulation = Feed(), Simulation()
+    feed._lead()
+    for _round in range(3):
+        feed._simulate(simulation)
+    feed._retire()
+    made_up = bars.history(eurusd, "1", 0, stored_at + 600).t
+    minutes = {tick.time_ms // 60_000 * 60 for tick in logged()["EURUSD"]}
+    assert made_up == [stored_at, stored_at + 60]
+    assert {stored_at + 120, stored_at + 180} <= minutes
 
 
 @pytest.mark.django_db(transaction=True)
