@@ -371,12 +371,13 @@ ORDER_SHARDS = env.int("ORDER_SHARDS", default=8)  # drain tasks that may run si
 # --- the admin --------------------------------------------------------------------------------------------------------
 LOGIN_REDIRECT_URL = "admin:index"
 CSRF_FAILURE_VIEW = "backoffice.views.csrf_failure"
+FAVICON = STATIC_URL + "backoffice/favicon.svg"
 UNFOLD = {
     "SITE_TITLE": _("Back office"),
     "SITE_HEADER": _("Back office"),
     "SITE_SUBHEADER": BROKER_ID,
     "SITE_SYMBOL": "candlestick_chart",
-    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": STATIC_URL + "backoffice/favicon.svg"}],
+    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": FAVICON}],
     "SITE_URL": None,
     "STYLES": [STATIC_URL + "backoffice/admin.css"],
     "SCRIPTS": [STATIC_URL + "backoffice/live.js", STATIC_URL + "backoffice/accessibility.js"],

@@ -1,3 +1,4 @@
+from django.conf import settings
 from django.contrib import admin
 from django.urls import include, path
 from django.views.generic import RedirectView
@@ -12,6 +13,7 @@ admin.autodiscover()  # here, not in every process: only those that serve pages 
 handler400 = views.bad_request
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
+    path("favicon.ico", RedirectView.as_view(url=settings.FAVICON)),  # asked of documents that name no icon
     path("healthz", views.healthz),
     path("metrics", exposition.view),
     path("tv/ping", views.ping),

@@ -53,12 +53,14 @@ def place(
     seen_bid: Decimal | None = None,
     seen_ask: Decimal | None = None,
     reverses: Position | None = None,
+    at_once: bool = False,
 ) -> Order:
     """Accept the ticket and hold what it needs, or raise OrderRejected and store nothing.
 
     `request_id` is the client's own: a retry returns the order of the first try (ORD-16), whatever else it says.
     `confirm_id` is that of the preview he confirmed (ORD-18). `seen_bid` and `seen_ask` are what he saw (ORD-17); they
     are kept with the order's first event. `reverses` is the position that it turns (see `positions.reverse`).
+    With `at_once` an order that we execute ourselves is worked off in the same transaction, without a drain.
     """
     prices = Prices([ticket.symbol])
     with transaction.atomic():
@@ -77,6 +79,7 @@ def place(
         )
         if ticket.brackets:
             brackets.set_on_order(booking, order, ticket.brackets, base_price(ticket, seen), by=by)
+        _hand_over(booking, order, at_once=at_once)
         return order
 
 
@@ -96,11 +99,18 @@ def check(
 
 
 def place_closing(
-    position: Position, qty: Decimal, *, account: Account, request_id: str, by: User | None, whole: bool
+    position: Position,
+    qty: Decimal,
+    *,
+    account: Account,
+    request_id: str,
+    by: User | None,
+    whole: bool,
+    at_once: bool = False,
 ) -> Order:
     """A market order that closes part of a position, or with `whole` what is left of it, of whatever quantity.
 
-    Account and position are locked (see `positions.close`).
+    Account and position are locked (see `positions.close`). `at_once` as for `place`.
     """
     ticket = Ticket(position.instrument.symbol, Side(position.side).opposite, OrderType.MARKET, qty)
     now = timezone.now()
@@ -109,7 +119,9 @@ def place_closing(
     seen = checks.ticket(position.instrument, ticket, prices, conditions, now, closing=True, whole=whole)
     nothing_held = Tradable(position.instrument, Decimal(0))
     booking = Booking(account, conditions, prices, now)
-    return _accept(booking, nothing_held, ticket, request_id, by, seen, closes=position)
+    order = _accept(booking, nothing_held, ticket, request_id, by, seen, closes=position)
+    _hand_over(booking, order, at_once=at_once)
+    return order
 
 
 def modify(
@@ -262,23 +274,8 @@ def work(account_id: int, order_id: int, *, leave_to_others: bool = False) -> bo
             order.save(update_fields=["queued"])
             return True
         conditions = account.conditions_at(now)
-        prices = Prices([order.instrument.symbol])
-        quote = quotebook.of(order, prices, now, conditions.max_quote_age_seconds)
-        booking = Booking(account, conditions, prices, now, book=quote)
-        before = (order.status, order.filled_qty)
-        if expiry.is_due(order, now):
-            expiry.end(booking, order)
-        else:
-            matching.look(booking, order, quote)
-        order.queued, order.book = False, None
-        has_changed = (order.status, order.filled_qty) != before
-        if has_changed:
-            order.updated_at = now
-        rows.update(order)
-        touched: list[Order] = []
-        if order.role or any(each.role for each in others):  # else there is nothing that would follow
-            touched = brackets.settle(booking, order) if has_changed else _partners_of(order)
-        _tell(account, order, touched)
+        booking = Booking(account, conditions, Prices([order.instrument.symbol]), now)
+        _tell(account, order, _work_off(booking, order, others))
         return True
 
 
@@ -293,6 +290,39 @@ SELECT {rows.columns_of(Order)} FROM {Order._meta.db_table} WHERE account_id = %
 def _earlier(account_id: int, request_id: str) -> Order | None:
     found = rows.read(Order, _WITH_REQUEST_ID, [account_id, request_id], using=Order.objects.db)
     return found[0] if found else None
+
+
+def _hand_over(booking: Booking, order: Order, *, at_once: bool) -> None:
+    """Have an accepted order worked off: `at_once` here, if that is for us to do, else by a drain after the commit.
+
+    Another venue answers later, and a last look needs a later price.
+    """
+    account = booking.account
+    if not at_once or order.venue != venue.INTERNAL or booking.conditions.last_look_pips is not None:
+        dispatch.after_commit(account_id=account.pk, order_ids=[], drain=True)
+        return
+    others = [each for each in relatives.lock(account, [order.pk]) if each.pk != order.pk]
+    _tell(account, order, _work_off(booking, order, others))
+
+
+def _work_off(booking: Booking, order: Order, others: list[Order]) -> list[Order]:
+    """Let the venue look at a queued order of ours and store what came of it; returns the brackets that changed."""
+    now = booking.at
+    quote = quotebook.of(order, booking.prices, now, booking.conditions.max_quote_age_seconds)
+    booking = replace(booking, book=quote)
+    before = (order.status, order.filled_qty)
+    if expiry.is_due(order, now):
+        expiry.end(booking, order)
+    else:
+        matching.look(booking, order, quote)
+    order.queued, order.book = False, None
+    has_changed = (order.status, order.filled_qty) != before
+    if has_changed:
+        order.updated_at = now
+    rows.update(order)
+    if not (order.role or any(each.role for each in others)):
+        return []  # there is nothing that would follow
+    return brackets.settle(booking, order) if has_changed else _partners_of(order)
 
 
 def _is_ours(account_id: int) -> bool:
@@ -381,7 +411,6 @@ def _accept(
     )
     rows.insert(order)
     order.record(EventKind.PLACED, by=by, seen=seen, request_id=request_id, user_bid=user_bid, user_ask=user_ask)
-    dispatch.after_commit(account_id=account.pk, order_ids=[], drain=True)
     return order
 
 

@@ -31,11 +31,12 @@ def close(
     request_id: str,
     by: User | None = None,
     as_desk: bool = False,
+    at_once: bool = False,
 ) -> Order:
     """Close a position at the market, wholly or by `amount` units (POS-4), or raise OrderRejected and change nothing.
 
     What other orders are closing already cannot be closed again. `as_desk`: the broker closes it, whatever the account
-    itself may do.
+    itself may do. `at_once` as for `orders.place`.
     """
     account = Account.objects.changing(account_id)
     if earlier := account.orders.filter(request_id=request_id).first():
@@ -50,7 +51,9 @@ def close(
     if qty > left:
         raise OrderRejected(Reason.QTY_ABOVE_POSITION, qty=left)
     whole = as_desk or qty == left
-    return orders.place_closing(position, qty, account=account, request_id=request_id, by=by, whole=whole)
+    return orders.place_closing(
+        position, qty, account=account, request_id=request_id, by=by, whole=whole, at_once=at_once
+    )
 
 
 def protect(account_id: int, position_id: int, wanted: Brackets, *, by: User | None = None) -> None:
@@ -70,10 +73,19 @@ def protect(account_id: int, position_id: int, wanted: Brackets, *, by: User | N
         )
 
 
-def reverse(account_id: int, position_id: int, side: Side, *, request_id: str, by: User | None = None) -> Order:
+def reverse(
+    account_id: int,
+    position_id: int,
+    side: Side,
+    *,
+    request_id: str,
+    by: User | None = None,
+    at_once: bool = False,
+) -> Order:
     """Turn a net position into one of its size on this side, by one market order (POS-5), or raise OrderRejected.
 
-    Asked twice, the second finds the position on that side, or the order on its way there.
+    Asked twice, the second finds the position on that side, or the order on its way there. `at_once` as for
+    `orders.place`.
     """
     with transaction.atomic():
         account = Account.objects.changing(account_id)
@@ -88,7 +100,7 @@ def reverse(account_id: int, position_id: int, side: Side, *, request_id: str, b
         if account.orders.live().filter(at_market, instrument=position.instrument, side=side).exists():
             raise OrderRejected(Reason.CLOSING_EXISTS)
         ticket = Ticket(position.instrument.symbol, side, OrderType.MARKET, 2 * position.qty)
-        return orders.place(account_id, ticket, request_id=request_id, by=by, reverses=position)
+        return orders.place(account_id, ticket, request_id=request_id, by=by, reverses=position, at_once=at_once)
 
 
 def _locked(account: Account, position_id: int, *, as_desk: bool = False) -> Position:

@@ -64,7 +64,7 @@ def _measured(web: Web, connections: list[list[bytes]]) -> tuple[Result, float]:
 def _against_ping(case: str, wanted: float, rounds: int, made: World, **env: str) -> Row:
     connections = [polls(trader, made.symbols) for trader in made.traders[:CONNECTIONS]]
     ratios, rates, yardstick, cpu, failed = [], [], [], [], 0
-    with servers.web(**env) as web, world.ticking(made):
+    with servers.web(env) as web, world.ticking(made):
         servers.load(Plan(web.port, 1.0, connections))
         for _round in range(rounds):
             ours, ours_cpu = _measured(web, connections)
@@ -109,7 +109,7 @@ def users(made: World, rounds: int) -> Row:
     orders; the clients, both processes, the worker and the servers share the machine."""
     found: dict[int, tuple[Result, dict[str, Any]]] = {}
     held = 0
-    with servers.web() as web, servers.web(PART="stream") as stream, servers.worker(), world.ticking(made):
+    with servers.web() as web, servers.web({"PART": "stream"}) as stream, servers.worker(), world.ticking(made):
         servers.load(Plan(stream.port, 2.0, _polling(made, USERS[0]), PACE))
         for count in USERS:
             rows = [_crowd(made, web, stream, count) for _round in range(max(1, rounds // 2))]

@@ -87,7 +87,7 @@ def compare(made: World, rounds: int, seconds: float) -> tuple[list[float], list
     """Filled orders a second, ours and pgbench's, by round."""
     _prepare(made)
     ours, bare, spent, kept = [], [], [], []
-    with servers.web() as web, servers.worker() as worker, world.ticking(made):
+    with servers.web(workers=2) as web, servers.worker() as worker, world.ticking(made):
         families = {"web": web.process, "worker": worker, "database": _postmaster()}
         plan = Plan(web.port, seconds, [placing(trader, made.symbols) for trader in made.traders[:CLIENTS]])
         servers.load(Plan(web.port, 1.0, plan.connections))

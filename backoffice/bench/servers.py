@@ -22,8 +22,8 @@ _CLIENTS = (sys.executable, "-m", "backoffice.bench.load")
 
 
 @contextlib.contextmanager
-def web(**env: str) -> Iterator[Web]:
-    """A web process on a port of its own, with the settings of the environment but for `env`."""
+def web(env: Mapping[str, str] | None = None, *, workers: int = 1) -> Iterator[Web]:
+    """So many web processes on one port of their own, with the settings of the environment but for `env`."""
     port = free_port()
     argv = [
         "-m",
@@ -35,10 +35,10 @@ def web(**env: str) -> Iterator[Web]:
         "--port",
         str(port),
         "--workers",
-        "1",
+        str(workers),
         "--no-ws",
     ]
-    with _running("web", [*argv, "backoffice.asgi:application"], env) as process:
+    with _running("web", [*argv, "backoffice.asgi:application"], env or {}) as process:
         server = Web(port, psutil.Process(process.pid))
         if not wait_until(lambda: answers(port), START_SECONDS):
             raise RuntimeError("The web process does not answer.")

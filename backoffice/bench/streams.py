@@ -22,7 +22,7 @@ STEP_SECONDS = 0.01  # prices come in small batches, as from a feed
 def measure(made: World, seconds: float, readers: int = READERS) -> tuple[Result, int, float]:
     """What the readers of one process got, how many prices there were, and how many a second."""
     ticks = round(TICKS_A_SECOND * seconds)
-    with servers.web(PART="stream") as web:
+    with servers.web({"PART": "stream"}) as web:
         plan = Plan(web.port, world.data_token(), readers, ticks)
         with servers.start_load(plan, _READERS) as process:
             assert process.stdout is not None

@@ -187,17 +187,15 @@ class Desk(RuleBasedStateMachine):
         lots=st.integers(1, 12),
         protection=PROTECTION,
         distance=st.integers(1, 20),
-        is_worked=st.booleans(),
+        at_once=st.booleans(),
     )
     def client_trades(
-        self, which: int, side: Side, lots: int, protection: Protection, distance: int, is_worked: bool
+        self, which: int, side: Side, lots: int, protection: Protection, distance: int, at_once: bool
     ) -> None:
-        """At the market; half of the time a worker is quick."""
+        """At the market."""
         market = self._market(which)
         wanted = self._brackets(market, side, self.mids[market.symbol], protection, distance)
-        order = self._place(Ticket(market.symbol, side, OrderType.MARKET, lots * market.lot, brackets=wanted))
-        if order and is_worked:
-            orders.work(self.account.pk, order.pk)
+        self._place(Ticket(market.symbol, side, OrderType.MARKET, lots * market.lot, brackets=wanted), at_once)
 
     @rule(
         which=st.integers(0, 1),
@@ -209,10 +207,11 @@ class Desk(RuleBasedStateMachine):
         duration=st.sampled_from(DurationType),
         protection=PROTECTION,
         distance=st.integers(1, 20),
+        at_once=st.booleans(),
     )
     def client_places(
         self, which: int, side: Side, kind: OrderType, lots: int, limit: int, stop: int, duration: DurationType,
-        protection: Protection, distance: int,
+        protection: Protection, distance: int, at_once: bool,
     ) -> None:  # fmt: skip
         market = self._market(which)
         mid = self.mids[market.symbol]
@@ -224,7 +223,7 @@ class Desk(RuleBasedStateMachine):
             duration=duration,
             good_till=timezone.now() + timedelta(hours=1) if duration is DurationType.GTD else None,
             brackets=self._brackets(market, side, own_price, protection, distance),
-        ))  # fmt: skip
+        ), at_once)  # fmt: skip
 
     @precondition(lambda self: self.requests)
     @rule(which=st.integers(0, 30))
@@ -271,20 +270,22 @@ class Desk(RuleBasedStateMachine):
         assert bool(changed) is not order.is_final
 
     @precondition(lambda self: self.story.opened)
-    @rule(which=st.integers(0, 5), lots=st.integers(0, 3))
-    def client_closes(self, which: int, lots: int) -> None:
+    @rule(which=st.integers(0, 5), lots=st.integers(0, 3), at_once=st.booleans())
+    def client_closes(self, which: int, lots: int, at_once: bool) -> None:
         """Wholly, or in part: then by so many lots."""
         position = self._any_position(which)
         amount = lots * self._market_of_position(position).lot or None
-        request_id = f"m-{next(self.names)}"
-        self._ask(lambda: positions.close(self.account.pk, position.pk, amount=amount, request_id=request_id))
+        name = f"m-{next(self.names)}"
+        self._ask(
+            lambda: positions.close(self.account.pk, position.pk, amount=amount, request_id=name, at_once=at_once)
+        )
 
     @precondition(lambda self: self.story.opened)
-    @rule(which=st.integers(0, 5))
-    def client_reverses(self, which: int) -> None:
+    @rule(which=st.integers(0, 5), at_once=st.booleans())
+    def client_reverses(self, which: int, at_once: bool) -> None:
         position = self._any_position(which)
-        side, request_id = Side(position.side).opposite, f"m-{next(self.names)}"
-        self._ask(lambda: positions.reverse(self.account.pk, position.pk, side, request_id=request_id))
+        side, name = Side(position.side).opposite, f"m-{next(self.names)}"
+        self._ask(lambda: positions.reverse(self.account.pk, position.pk, side, request_id=name, at_once=at_once))
 
     @precondition(lambda self: self.story.opened)
     @rule(which=st.integers(0, 5), protection=PROTECTION, away=st.integers(1, 20))
@@ -303,9 +304,10 @@ class Desk(RuleBasedStateMachine):
 
     # --- what the steps are made of -----------------------------------------------------------------------------------
 
-    def _place(self, ticket: Ticket) -> Order | None:
+    def _place(self, ticket: Ticket, at_once: bool) -> Order | None:
+        """`at_once`: worked off as it is accepted, else by a worker some time later."""
         request_id = f"m-{next(self.names)}"
-        order = self._ask(lambda: orders.place(self.account.pk, ticket, request_id=request_id))
+        order = self._ask(lambda: orders.place(self.account.pk, ticket, request_id=request_id, at_once=at_once))
         if order is None:
             return None
         self.requests.append((ticket, request_id, order.pk))

@@ -10,6 +10,7 @@ from accounts.choices import Profile
 from tests import factories
 from tests.trading import desk
 from tests.tvapi.contract import refused
+from trading import positions
 
 D = Decimal
 LIMIT = {
@@ -116,14 +117,13 @@ def test_only_a_trailing_stop_has_its_pips(tv, account):
 
 def test_spot_brackets_leave_their_order_when_it_is_filled(tv, trader):
     """BRK-13."""
-    spot = factories.account(
+    factories.account(
         Profile.SPOT, owner=trader, number="S", symbols=["BTCUSDT"], base="USDT", deposits={"USDT": D(50_000)}
     )
     factories.quote("BTCUSDT", "60000.00", "60010.00", size="100")
     form = {**MARKET, "instrument": "BTCUSDT", "qty": "0.5", "stopLoss": "55000", "takeProfit": "65000"}
     order_id = place(tv, form, "S")
-    assert {each["status"] for each in brackets(tv, order_id, "S").values()} == {"inactive"}
-    desk.drain(spot)
+    assert not brackets(tv, order_id, "S")
     pair = [each for each in shown(tv, "S").values() if each["id"] != order_id]
     assert {(each["status"], each["qty"]) for each in pair} == {("working", D("0.5"))}
     assert not any(each.keys() & {"parentId", "parentType"} for each in pair)
@@ -382,8 +382,7 @@ def test_brackets_of_a_partly_filled_order_are_previewed_against_the_market(tv, 
 def test_brackets_of_a_closing_order_are_refused_by_its_preview(tv, account):
     place(tv, MARKET)
     desk.drain(account)
-    tv.delete(f"/accounts/FX/positions/{account.positions.get().pk}")
-    of = str(account.orders.live().get().pk)
+    of = str(positions.close(account.pk, account.positions.get().pk, request_id="close-1").pk)
     estimate, refusal = previewed_and_changed(tv, of, stopLoss="1.2")
     sentence = "An order that closes a position takes no stop loss or take profit."
     assert (estimate["errors"], refusal) == ([sentence], sentence)

@@ -52,7 +52,7 @@ def test_placed_order_is_in_the_next_answer_of_orders(tv, place):
         "limitPrice": Decimal("1.09"),
         "filledQty": 0,
         "duration": {"type": "gtc"},
-        "status": "placing",
+        "status": "working",
     }
 
 
@@ -97,7 +97,7 @@ def test_requests_without_an_id_are_orders_of_their_own(account, place):
 
 def test_prices_the_user_saw_are_kept_with_the_order(place):
     order = Order.objects.get(pk=place(MARKET))
-    details = order.events.get().details
+    details = order.events.get(kind="placed").details
     assert (details["user_bid"], details["user_ask"]) == ("1.1", "1.1001")
 
 
@@ -239,7 +239,7 @@ def test_nobody_changes_an_order_through_its_owners_account(account, place):
     assert refused(stranger.delete(f"/accounts/FX/orders/{order_id}")) == "There is no such account."
     assert refused(stranger.put(f"/accounts/FX/orders/{order_id}", {"qty": 1000})) == "There is no such account."
     assert refused(stranger.post("/accounts/FX/orders", MARKET)) == "There is no such account."
-    assert account.orders.get().status == "placing"
+    assert account.orders.get().status == "working"
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from accounts.choices import CommissionKind, Profile
 from tests import factories
 from tests.trading import desk
 from tests.tvapi.contract import client_of, refused
+from trading import positions
 
 
 @pytest.fixture
@@ -94,7 +95,11 @@ def test_wrong_amount_is_refused_and_closes_nothing(tv, account, bought, amount,
 def test_closing_twice_with_one_request_id_is_one_order(tv, account, bought):
     for _ in range(2):
         assert tv.delete(f"/accounts/FX/positions/{bought.pk}", requestId="close-1")["s"] == "ok"
-    assert account.orders.live().count() == 1
+    assert account.orders.filter(closes=bought).count() == 1
+
+
+def test_a_position_that_is_being_closed_is_not_closed_again(tv, account, bought):
+    positions.close(account.pk, bought.pk, request_id="close-1")
     answer = tv.delete(f"/accounts/FX/positions/{bought.pk}", requestId="close-2")
     assert refused(answer) == "This position is being closed already."
 

@@ -34,6 +34,7 @@ class OrdersView(WireView):
             by=self.user,
             seen_bid=values.get("currentBid"),
             seen_ask=values.get("currentAsk"),
+            at_once=True,
         )
         logger.info("order %s of account %s is accepted", order.pk, account.pk, extra={"order_id": str(order.pk)})
         return ok({"orderId": str(order.pk), "transactionId": transaction_id()})

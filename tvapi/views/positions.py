@@ -26,7 +26,7 @@ class PositionView(WireView):
         account, position = self.account(account_id), _position_id(position_id)
         values = self.read_form(forms.PositionForm)
         if side := values.get("side"):
-            positions.reverse(account.pk, position, Side(side), request_id=request_id(self), by=self.user)
+            positions.reverse(account.pk, position, Side(side), request_id=request_id(self), by=self.user, at_once=True)
         else:
             positions.protect(account.pk, position, forms.brackets(values), by=self.user)
         return accepted()
@@ -35,7 +35,7 @@ class PositionView(WireView):
         """Close at the market, wholly or by `amount` (POS-3, POS-4)."""
         account, position = self.account(account_id), _position_id(position_id)
         amount = self.read_form(forms.CloseForm).get("amount")
-        positions.close(account.pk, position, amount=amount, request_id=request_id(self), by=self.user)
+        positions.close(account.pk, position, amount=amount, request_id=request_id(self), by=self.user, at_once=True)
         return accepted()
 
 
