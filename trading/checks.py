@@ -95,12 +95,13 @@ def _opens(account: Account, instrument: Instrument, ticket: Ticket, before: Ord
     return bool(margin.opening_qty(account, instrument, ticket.side, leaves, besides=before))
 
 
-def room_for(more: int, account: Account, conditions: TradingConditions) -> None:
-    """Refuse so many more orders beyond the number of open ones that the group allows."""
+def room_for(more: int, account: Account, conditions: TradingConditions) -> int:
+    """Refuse so many more orders beyond the number of open ones that the group allows; says how many there are."""
     with connection.cursor() as cursor:
         (count,) = cursor.execute(_LIVE, [account.pk]).fetchone()
     if count + more > conditions.max_open_orders:
         raise OrderRejected(Reason.TOO_MANY_ORDERS, count=count)
+    return int(count)
 
 
 def is_if_touched(ticket: Ticket, quote: Quote | None) -> bool:

@@ -72,14 +72,14 @@ def place(
         now = timezone.now()
         conditions = account.conditions_at(now)
         tradable = tradables.find(account, ticket.symbol, conditions)
-        seen = check(account, tradable, ticket, conditions, prices, now)
+        seen, live = check(account, tradable, ticket, conditions, prices, now)
         booking = Booking(account, conditions, prices, now)
         order = _accept(
             booking, tradable, ticket, request_id, by, seen, reverses=reverses, user_bid=seen_bid, user_ask=seen_ask
         )
         if ticket.brackets:
             brackets.set_on_order(booking, order, ticket.brackets, base_price(ticket, seen), by=by)
-        _hand_over(booking, order, at_once=at_once)
+        _hand_over(booking, order, at_once=at_once, has_relatives=bool(live or ticket.brackets))
         return order
 
 
@@ -90,12 +90,14 @@ def check(
     conditions: TradingConditions,
     prices: Prices,
     now: datetime,
-) -> Quote | None:
-    """Raise OrderRejected unless such an order may be placed, apart from what it costs. Changes nothing."""
+) -> tuple[Quote | None, int]:
+    """Raise OrderRejected unless such an order may be placed, apart from what it costs. Changes nothing.
+
+    Returns the quote it was checked against, and how many live orders the account has.
+    """
     checks.account(account, tradable.instrument, ticket)
     seen = checks.ticket(tradable.instrument, ticket, prices, conditions, now)
-    checks.room_for(1 + ticket.brackets.count, account, conditions)
-    return seen
+    return seen, checks.room_for(1 + ticket.brackets.count, account, conditions)
 
 
 def place_closing(
@@ -292,7 +294,7 @@ def _earlier(account_id: int, request_id: str) -> Order | None:
     return found[0] if found else None
 
 
-def _hand_over(booking: Booking, order: Order, *, at_once: bool) -> None:
+def _hand_over(booking: Booking, order: Order, *, at_once: bool, has_relatives: bool = True) -> None:
     """Have an accepted order worked off: `at_once` here, if that is for us to do, else by a drain after the commit.
 
     Another venue answers later, and a last look needs a later price.
@@ -301,8 +303,10 @@ def _hand_over(booking: Booking, order: Order, *, at_once: bool) -> None:
     if not at_once or order.venue != venue.INTERNAL or booking.conditions.last_look_pips is not None:
         dispatch.after_commit(account_id=account.pk, order_ids=[], drain=True)
         return
-    others = [each for each in relatives.lock(account, [order.pk]) if each.pk != order.pk]
-    _tell(account, order, _work_off(booking, order, others))
+    others = [each for each in relatives.lock(account, [order.pk]) if each.pk != order.pk] if has_relatives else []
+    touched = _work_off(booking, order, others)
+    if touched or not order.is_final:  # else it has nothing to tell: nobody watches it yet
+        _tell(account, order, touched)
 
 
 def _work_off(booking: Booking, order: Order, others: list[Order]) -> list[Order]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -146,9 +147,13 @@ def is_symbol(text: str) -> bool:
 
 def read(form: type[serializers.Serializer], fields: Mapping[str, str]) -> dict[str, Any]:
     """The values of a form or query by name. Raises `ValidationError` or OrderRejected."""
-    reader = form(data=fields)
-    reader.is_valid(raise_exception=True)
-    return dict(reader.validated_data)
+    return dict(_reader(form).run_validation(fields))
+
+
+@functools.cache
+def _reader(form: type[serializers.Serializer]) -> serializers.Serializer:
+    """One for all requests: it keeps nothing of them, and copies all its fields when it is made."""
+    return form()
 
 
 class AuthorizeForm(serializers.Serializer):

@@ -22,6 +22,7 @@ from trading.models import Order, Position
 
 COUNT = int(os.environ.get("FUZZ_REQUESTS", "1500"))
 SEED = int(os.environ.get("FUZZ_SEED", "1"))
+SYMBOLS = ("EURUSD", "BTCUSDT", "BTCUSDT.P", "AAPL")
 DRAIN_EVERY = 20  # requests, after which the desk works off what is queued
 ROUND = 500  # requests, after which the world begins again: what one round left behind would slow the others down
 SECRET = "a-secret-of-the-tests-only"
@@ -34,6 +35,8 @@ class World:
 
     def __init__(self) -> None:
         self.trader = factories.user("trader", password="a-password")
+        for symbol in SYMBOLS:
+            factories.instrument(symbol, session_regular="24x7")
         coins = {"USDT": Decimal(100_000), "BTC": Decimal(1000)}
         self.accounts = [
             self._account(Profile.FX_NETTING, "EURUSD", "AAPL"),
@@ -46,7 +49,7 @@ class World:
         now = int(time.time())
         self.known: dict[str, Sequence[object]] = {
             "accountId": [account.number for account in self.accounts],
-            "instrument": ["EURUSD", "BTCUSDT", "BTCUSDT.P", "AAPL"],
+            "instrument": SYMBOLS,
             "symbol": ["EURUSD", "BTCUSDT"],
             "symbols": ["EURUSD", "EURUSD,BTCUSDT", "AAPL"],
             "type": ["market", "market", "limit", "stop"],
@@ -82,7 +85,7 @@ class World:
 
     def pass_time(self) -> None:
         """Prices come, the desk works, and who asks now knows the rows that there are."""
-        for symbol in ("EURUSD", "BTCUSDT", "BTCUSDT.P", "AAPL"):
+        for symbol in SYMBOLS:
             factories.quote(symbol, "1.10", "1.11")
         for account in self.accounts:
             desk.drain(account)
