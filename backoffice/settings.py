@@ -88,7 +88,7 @@ STREAM_PORT = _port("STREAM_PORT", HTTP_PORT + 1)
 # Which part of the system this process is, as traces name it. `stream` is an ASGI process of endless responses where a
 # balancer separates them, else it is `web`; `beat` knows no task.
 PART = env.str("PART", default="web")
-WEB_THREADS = env.int("WEB_THREADS", default=8)  # of each ASGI process; each keeps a database connection
+WEB_THREADS = env.int("WEB_THREADS", default=4)  # of each ASGI process; each keeps a database connection
 DATA_THREADS = env.int("DATA_THREADS", default=3)  # besides these, for what data servers ask
 LANE_THREADS = env.int("LANE_THREADS", default=3)  # and for polled answers that nobody has at hand
 # How many answers a token may have in a second, and ten times that an address; 0: any number. Not for data servers.

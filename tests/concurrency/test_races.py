@@ -68,15 +68,18 @@ def each_in_turn(calls: Iterable[Callable[[], object]]) -> None:
         call()
 
 
-def buy(account: Account, request_id: str, qty: str = "1000", symbol: str = "EURUSD") -> Callable[[], Order]:
+def buy(
+    account: Account, request_id: str, qty: str = "1000", symbol: str = "EURUSD", *, at_once: bool = False
+) -> Callable[[], Order]:
     ticket = Ticket(symbol, Side.BUY, OrderType.MARKET, D(qty))
-    return lambda: orders.place(account.pk, ticket, request_id=request_id)
+    return lambda: orders.place(account.pk, ticket, request_id=request_id, at_once=at_once)
 
 
-def test_eight_requests_with_one_id_make_one_order() -> None:
+@pytest.mark.parametrize("at_once", [False, True])
+def test_eight_requests_with_one_id_make_one_order(at_once: bool) -> None:
     factories.quote("EURUSD", "1.1", "1.1001")
     account = factories.account()
-    placed = together(*[buy(account, "same")] * 8)
+    placed = together(*[buy(account, "same", at_once=at_once)] * 8)
     assert len({order.pk for order in placed if isinstance(order, Order)}) == 1
     assert len(placed) == 8
     assert account.orders.count() == 1
@@ -106,6 +109,18 @@ def test_two_workers_on_one_order_book_it_once() -> None:
     results = together(*[partial(orders.work, account.pk, order.pk)] * 4)
     assert results == [True] * 4
     assert Execution.objects.get().qty == D(10000)
+
+
+def test_orders_worked_off_at_once_and_by_workers_add_up() -> None:
+    factories.quote("EURUSD", "1.1", "1.1001")
+    account = factories.account()
+    waiting = [desk.place(account, "buy", "1000") for _ in range(4)]
+    together(
+        *[partial(orders.work, account.pk, order.pk) for order in waiting],
+        *[buy(account, f"at-once-{number}", at_once=True) for number in range(4)],
+    )
+    assert account.positions.get().qty == D(8000)
+    assert Execution.objects.count() == 8
 
 
 def test_a_drain_leaves_an_account_to_the_one_that_is_at_it(settings) -> None:
