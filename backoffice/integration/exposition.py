@@ -172,10 +172,17 @@ def _replica() -> Iterator[Metric]:
 
 
 def _booked(now: datetime) -> Metric:
-    """From the click to the books, of the market orders of the last minutes; absent where there were none."""
-    filled = Order.objects.filter(type=OrderType.MARKET, status=OrderStatus.FILLED, created_at__gte=now - RECENT)
+    """From the click to the books, of the market orders of the last minutes; absent where there were none.
+
+    Those that were filled as they were accepted have one moment for both, and their request's time says how long it
+    took (`tv_request_seconds`).
+    """
+    filled = Order.objects.filter(
+        type=OrderType.MARKET, status=OrderStatus.FILLED, created_at__gte=now - RECENT, final_at__gt=F("created_at")
+    )
     times = sorted(took.total_seconds() for took in filled.values_list(F("final_at") - F("created_at"), flat=True))
-    found = GaugeMetricFamily("order_booked_seconds", "From the click to the books, in 5 minutes.", labels=["quantile"])
+    text = "From the click to the books of orders that are filled after their answer, in 5 minutes."
+    found = GaugeMetricFamily("order_booked_seconds", text, labels=["quantile"])
     for quantile in QUANTILES if times else ():
         found.add_metric([str(quantile)], of_sorted(times, quantile))
     return found

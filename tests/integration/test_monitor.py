@@ -28,7 +28,7 @@ from marketdata.models import StreamComparison
 from tests import factories
 from tests.backoffice.test_admin import browser
 from tests.trading import desk
-from trading import tasks
+from trading import orders, tasks
 from trading.engine import Engine
 from trading.errors import Reason
 from trading.models import Order
@@ -157,6 +157,8 @@ def test_prometheus_reads_how_trading_goes() -> None:
     Order.objects.filter(pk=desk.fill(account, "buy", "1000").pk).update(
         final_at=F("created_at") + timedelta(seconds=2)
     )
+    at_once = orders.place(account.pk, desk.ticket("buy", "1000"), request_id="at-once", at_once=True)
+    assert at_once.final_at == at_once.created_at  # which is not counted as booked in no time
     waiting = desk.place(account, "buy", "1000")
     Order.objects.filter(pk=waiting.pk).update(updated_at=timezone.now() - timedelta(minutes=1))
     usage.refused(Reason.MARGIN)
