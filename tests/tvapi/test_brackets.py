@@ -8,7 +8,6 @@ from django.utils import timezone
 
 from accounts.choices import Profile
 from tests import factories
-from tests.trading import desk
 from tests.tvapi.contract import refused
 from trading import positions
 
@@ -51,7 +50,6 @@ def brackets(tv, parent: str, account: str = "FX") -> dict[str, dict]:
 def test_the_next_answer_shows_the_parent_with_its_inactive_brackets(tv, account):
     """BRK-5."""
     order_id = place(tv, {**LIMIT, **PAIR})
-    desk.drain(account)
     orders = shown(tv)
     assert len(orders) == 3
     assert orders[order_id]["status"] == "working"
@@ -68,7 +66,6 @@ def test_the_next_answer_shows_the_parent_with_its_inactive_brackets(tv, account
 def test_filled_the_brackets_work_for_the_position(tv, account):
     """BRK-15."""
     place(tv, {**MARKET, **PAIR})
-    desk.drain(account)
     [position] = tv.d("/accounts/FX/positions")
     pair = brackets(tv, position["id"])
     assert len(pair) == 2
@@ -79,7 +76,6 @@ def test_filled_the_brackets_work_for_the_position(tv, account):
 def test_a_removed_bracket_is_shown_cancelled(tv, account):
     """BRK-7."""
     order_id = place(tv, {**LIMIT, **PAIR})
-    desk.drain(account)
     assert tv.put(f"/accounts/FX/orders/{order_id}", {"qty": 10000, "takeProfit": "1.13"})["s"] == "ok"
     pair = brackets(tv, order_id)
     assert (pair["stop"]["status"], pair["stop"]["message"]["text"]) == ("cancelled", "It was removed.")
@@ -89,7 +85,6 @@ def test_a_removed_bracket_is_shown_cancelled(tv, account):
 def test_a_positions_brackets_are_set_and_removed_by_put(tv, account):
     """BRK-17."""
     place(tv, MARKET)
-    desk.drain(account)
     [position] = tv.d("/accounts/FX/positions")
     path = f"/accounts/FX/positions/{position['id']}"
     answer = tv.put(path, {**PAIR, "currentAsk": "1.1001", "currentBid": "1.1"})
@@ -134,13 +129,11 @@ def test_spot_brackets_leave_their_order_when_it_is_filled(tv, trader):
 def test_native_reverse_turns_the_position(tv, account):
     """POS-5."""
     place(tv, MARKET)
-    desk.drain(account)
     [position] = tv.d("/accounts/FX/positions")
     path = f"/accounts/FX/positions/{position['id']}"
     assert refused(tv.put(path, {"side": "buy"})) == "The position is on that side already."
     assert refused(tv.put(path, {"side": "hold"})) == "The field “side” must be one of: buy, sell."
     assert tv.put(path, {"side": "sell", "currentAsk": "1.1001", "currentBid": "1.1"})["s"] == "ok"
-    desk.drain(account)
     turned, closed = tv.d("/accounts/FX/positions")
     assert (turned["side"], turned["qty"], closed["qty"]) == ("sell", 10000, 0)
 
@@ -248,7 +241,6 @@ def test_a_confirmation_of_another_account_or_of_long_ago_is_refused(tv, trader,
 
 def test_a_change_is_previewed_and_confirmed_like_a_new_order(tv, account):
     order_id = place(tv, {**LIMIT, **PAIR})
-    desk.drain(account)
     confirm_id = preview(tv, {**LIMIT, **PAIR}, qty=20000, id=order_id)["confirmId"]
     path = f"/accounts/FX/orders/{order_id}"
     change = {"qty": 20000, "limitPrice": "1.09", **PAIR}
@@ -266,7 +258,6 @@ def test_five_requests_carry_a_transaction_id_each_of_its_own(tv, account):
     """LAT-1."""
     answers = [tv.post("/accounts/FX/orders", LIMIT), tv.post("/accounts/FX/orders", MARKET)]
     resting = answers[0]["d"]["orderId"]
-    desk.drain(account)
     answers.append(tv.put(f"/accounts/FX/orders/{resting}", {"qty": 20000}))
     answers.append(tv.delete(f"/accounts/FX/orders/{resting}"))
     [position] = tv.d("/accounts/FX/positions")
@@ -370,7 +361,6 @@ def test_what_a_bracket_is_refused_its_preview_says(tv, account, change, sentenc
 def test_brackets_of_a_partly_filled_order_are_previewed_against_the_market(tv, account):
     factories.quote("EURUSD", "1.10000", "1.10010", size="4000")
     of = place(tv, {**LIMIT, "limitPrice": "1.1001"})
-    desk.drain(account)
     factories.quote("EURUSD", "1.09500", "1.10020")
     estimate, refusal = previewed_and_changed(tv, of, stopLoss="1.098")
     assert (estimate["errors"], refusal) == (
@@ -381,7 +371,6 @@ def test_brackets_of_a_partly_filled_order_are_previewed_against_the_market(tv, 
 
 def test_brackets_of_a_closing_order_are_refused_by_its_preview(tv, account):
     place(tv, MARKET)
-    desk.drain(account)
     of = str(positions.close(account.pk, account.positions.get().pk, request_id="close-1").pk)
     estimate, refusal = previewed_and_changed(tv, of, stopLoss="1.2")
     sentence = "An order that closes a position takes no stop loss or take profit."

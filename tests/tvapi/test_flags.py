@@ -10,7 +10,6 @@ import pytest
 
 from accounts.choices import Profile
 from tests import factories
-from tests.trading import desk
 from tests.tvapi.contract import DOCUMENT, TradingView, refused
 
 SYMBOLS = {
@@ -57,13 +56,10 @@ class Ticket:
         return str(self.ok(self.tv.post("/accounts/A/orders", self.form(**fields)))["orderId"])
 
     def rest(self, **fields: Any) -> str:
-        order_id = self.place(**self.resting(**fields))
-        desk.drain(self.account)
-        return order_id
+        return self.place(**self.resting(**fields))
 
     def position(self) -> str:
         self.place()
-        desk.drain(self.account)
         return str(next(each["id"] for each in self.tv.d("/accounts/A/positions") if each["qty"]))
 
     def get(self, what: str, **query: Any) -> Any:
@@ -87,7 +83,6 @@ def brackets_of_order(at: Ticket) -> None:
 
 def brackets_of_market_order(at: Ticket) -> None:
     at.place(stopLoss=at.price("0.8"), takeProfit=at.price("1.1"))
-    desk.drain(at.account)
     assert [each["status"] for each in at.get("orders")].count("working") == 2
 
 
@@ -132,39 +127,33 @@ def stop_limit_order(at: Ticket) -> None:
 
 def stop_on_this_side(at: Ticket) -> None:
     at.place(type="stop", stopPrice=at.price("0.9"))
-    desk.drain(at.account)
     assert at.statuses() == {"working"}
 
 
 def stop_limit_on_this_side(at: Ticket) -> None:
     at.place(type="stoplimit", stopPrice=at.price("0.9"), limitPrice=at.price("0.9"))
-    desk.drain(at.account)
     assert at.statuses() == {"working"}
 
 
 def close_position(at: Ticket) -> None:
     at.ok(at.tv.delete(f"/accounts/A/positions/{at.position()}"))
-    desk.drain(at.account)
     assert [each["qty"] for each in at.get("positions")] == [0]
 
 
 def close_part(at: Ticket) -> None:
     position, part = at.position(), at.qty if at.symbol == "TEST" else at.qty / 2
     at.ok(at.tv.delete(f"/accounts/A/positions/{position}", {"amount": part}))
-    desk.drain(at.account)
     assert [each["qty"] for each in at.get("positions")] == [at.qty - part]
 
 
 def reverse(at: Ticket) -> None:
     at.ok(at.tv.put(f"/accounts/A/positions/{at.position()}", {"side": "sell"}))
-    desk.drain(at.account)
     assert [each["side"] for each in at.get("positions") if each["qty"]] == ["sell"]
 
 
 def two_positions(at: Ticket) -> None:
     at.position()
     at.place(side="sell")
-    desk.drain(at.account)
     assert {each["side"] for each in at.get("positions")} == {"buy", "sell"}
 
 
@@ -192,7 +181,6 @@ def latency(at: Ticket) -> None:
 def partial_execution(at: Ticket) -> None:
     factories.quote(at.symbol, at.bid, at.ask, asks=[(str(at.ask), str(at.qty))])
     order_id = at.place(qty=2 * at.qty)
-    desk.drain(at.account)
     assert (at.order(order_id)["filledQty"], at.order(order_id)["status"]) == (at.qty, "working")
 
 
@@ -206,7 +194,6 @@ def depth(at: Ticket) -> None:
 
 def market_order(at: Ticket) -> None:
     at.place()
-    desk.drain(at.account)
     assert at.statuses() == {"filled"}
 
 

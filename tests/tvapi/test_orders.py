@@ -58,7 +58,6 @@ def test_placed_order_is_in_the_next_answer_of_orders(tv, place):
 
 def test_market_order_fills_and_shows_its_average_price_and_no_others(tv, account, place):
     order_id = place(MARKET)
-    desk.drain(account)
     order = shown(tv)[order_id]
     assert (order["status"], order["filledQty"], order["avgPrice"]) == ("filled", 10000, Decimal("1.1001"))
     assert not order.keys() & {"limitPrice", "stopPrice", "duration", "message"}
@@ -68,7 +67,6 @@ def test_what_was_charged_is_a_column_of_its_own(tv, account, place):
     """CFG-8."""
     factories.change_conditions(account.group, commission_kind="per_million", commission_rate=30)
     filled, resting = place({**MARKET, "qty": 100_000}), place(LIMIT)
-    desk.drain(account)
     assert [column["id"] for column in tv.d("/config", locale="en")["orderCustomFields"]] == ["commission"]
     assert shown(tv)[filled]["customFields"] == [{"id": "commission", "value": "3.31 USD"}]
     assert "customFields" not in shown(tv)[resting]
@@ -118,7 +116,6 @@ def test_small_quantities_may_be_written_as_a_browser_does(tv, trader):
 
 def test_modify_changes_quantity_and_price_and_keeps_a_price_not_sent(tv, account, place):
     order_id = place(LIMIT)
-    desk.drain(account)
     assert tv.put(f"/accounts/FX/orders/{order_id}", {"qty": 20000, "limitPrice": "1.08000"})["s"] == "ok"
     order = shown(tv)[order_id]
     assert (order["qty"], order["limitPrice"], order["status"]) == (20000, Decimal("1.08"), "working")

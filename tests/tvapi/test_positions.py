@@ -56,7 +56,6 @@ def test_closing_is_an_order_at_the_market_and_leaves_the_position_with_zero_for
     assert tv.delete(f"/accounts/FX/positions/{bought.pk}")["s"] == "ok"
     [closing, _opening] = tv.d("/accounts/FX/orders")
     assert (closing["side"], closing["type"], closing["qty"]) == ("sell", "market", 20000)
-    desk.drain(account)
     [closed] = tv.d("/accounts/FX/positions")
     assert (closed["id"], closed["qty"], closed["unrealizedPl"]) == (str(bought.pk), 0, 0)
     assert tv.d("/accounts/FX/state")["unrealizedPl"] == 0
@@ -67,13 +66,11 @@ def test_closing_is_an_order_at_the_market_and_leaves_the_position_with_zero_for
 def test_closed_positions_are_hidden_at_once_where_the_setting_says_so(tv, account, bought, settings):
     settings.SHOW_CLOSED_POSITIONS_SECONDS = 0
     tv.delete(f"/accounts/FX/positions/{bought.pk}")
-    desk.drain(account)
     assert tv.d("/accounts/FX/positions") == []
 
 
 def test_partial_close_takes_its_amount(tv, account, bought):
     assert tv.delete(f"/accounts/FX/positions/{bought.pk}", {"amount": "5000"})["s"] == "ok"
-    desk.drain(account)
     assert [position["qty"] for position in tv.d("/accounts/FX/positions")] == [15000]
 
 
