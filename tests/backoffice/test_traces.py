@@ -131,7 +131,8 @@ def test_an_order_is_followed_from_the_callers_request_into_the_worker(collector
     """Each process tells its spans at its end: until then they wait for longer than this takes."""
     factories.quote("EURUSD", "1.1", "1.1001")
     owner = factories.user()
-    account, token = factories.account(owner=owner), factories.token(owner)
+    last_look = factories.group(symbols=["EURUSD"], last_look_pips=2)  # which leaves the order to the worker
+    account, token = factories.account(owner=owner, of_group=last_look), factories.token(owner)
     port, log = free_port(), tmp_path / "worker.log"
     with (
         traced(collector.port, "web", *GRANIAN, "--port", str(port), delay_ms=HOUR_MS),
