@@ -303,7 +303,7 @@ def _hand_over(booking: Booking, order: Order, *, at_once: bool, has_relatives: 
     if not at_once or order.venue != venue.INTERNAL or booking.conditions.last_look_pips is not None:
         dispatch.after_commit(account_id=account.pk, order_ids=[], drain=True)
         return
-    others = [each for each in relatives.lock(account, [order.pk]) if each.pk != order.pk] if has_relatives else []
+    others = _with_relatives(account, order.pk)[1] if has_relatives else []
     touched = _work_off(booking, order, others)
     if touched or not order.is_final:  # else it has nothing to tell: nobody watches it yet
         _tell(account, order, touched)
