@@ -5,13 +5,11 @@ Django's own ASGI handler would send every synchronous view and middleware throu
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
-from typing import Any, cast
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
 from urllib.parse import quote_from_bytes
 
 import redis
-from a2wsgi import WSGIMiddleware
-from a2wsgi.wsgi_typing import WSGIApp
 from django.conf import settings
 from django.db import DatabaseError, connection
 from django.utils.module_loading import import_string
@@ -19,11 +17,9 @@ from django.utils.module_loading import import_string
 from backoffice import departure, health, logs, traces
 from backoffice.departure import Departure
 from backoffice.wsgi import application as django_application
+from backoffice.wsgi_threads import Environ, Message, Receive, Scope, Send, WsgiThreads
 from tvapi import throttle, usage
 
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 # Answers the request and returns True, or returns False and has neither received nor sent anything.
 Handler = Callable[[Scope, Receive, Send], Awaitable[bool]]
 
@@ -44,9 +40,10 @@ class Application:
     ) -> None:
         self._handlers = handlers
         self._part = part
-        self._django = WSGIMiddleware(cast(WSGIApp, _with_request_id), workers=threads)
+        most_ahead = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+        self._django = WsgiThreads(_with_request_id, threads=threads, most_ahead=most_ahead)
         # Threads of their own for data servers, whom a flood of other requests must not keep waiting (ENV-5).
-        self._django_for_data = WSGIMiddleware(cast(WSGIApp, _with_request_id), workers=data_threads)
+        self._django_for_data = WsgiThreads(_with_request_id, threads=data_threads, most_ahead=most_ahead)
         self._departure = Departure(notice_seconds)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -63,12 +60,8 @@ class Application:
         for handle in self._handlers if scope["type"] == "http" else ():
             if await handle(scope, receive, send):
                 return
-
-        async def received() -> MutableMapping[str, Any]:
-            return await receive()  # the server's own gives a future, where a2wsgi takes coroutines only
-
         django = self._django_for_data if throttle.is_of_data_server(scope) else self._django
-        await django(_ascii_query(scope), received, send)  # type: ignore[arg-type]
+        await django(_ascii_query(scope), receive, send)
 
     def _with_headers(self, request_id: str, send: Send) -> Send:
         """A `send` that tells the request's id, and closes the connection of a process that is leaving."""
@@ -76,7 +69,7 @@ class Application:
         if self._departure.is_announced:
             headers.append((b"connection", b"close"))
 
-        async def sent(message: MutableMapping[str, Any]) -> None:
+        async def sent(message: Message) -> None:
             if message["type"] == "http.response.start":
                 message = {**message, "headers": [*message["headers"], *headers]}
             await send(message)
@@ -100,7 +93,7 @@ class Application:
             await asyncio.sleep(health.BEAT_SECONDS)
 
 
-def _with_request_id(environ: dict[str, Any], start_response: Any) -> Any:
+def _with_request_id(environ: Environ, start_response: Any) -> Any:
     """Django in its thread: what it logs, and the tasks it sends, belong to the request."""
     with logs.of_request(environ["asgi.scope"]["request_id"]):
         return django_application(environ, start_response)
