@@ -7,12 +7,21 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from django.db import connections, models, router
+from django.db import DEFAULT_DB_ALIAS, connections, models
 from django.db.models.expressions import DatabaseDefault
+from django.db.transaction import TransactionManagementError
+
+if TYPE_CHECKING:
+    from backoffice.postgres.base import DatabaseWrapper
 
 M = TypeVar("M", bound=models.Model)
+_PLAIN = frozenset((type(None), bool, int, str, Decimal, datetime))  # exactly these: others stand for something
+Drawn = dict[type[models.Model], int]  # ids from the sequences of these models, for rows to come
 
 
 def columns_of(model: type[models.Model], table: str = "") -> str:
@@ -44,65 +53,111 @@ def read(model: type[M], sql: str, params: Sequence[Any], *, using: str, extras:
     return found
 
 
-def insert(instance: M) -> M:
+def insert(instance: M, drawn: Drawn | None = None) -> M:
     """Store a new row, as `create` does: what the database gives it, its id and defaults, is at hand afterwards.
 
-    Nobody is told (`post_save`).
+    With an id drawn for it, it is stored later (`insert_later`). Nobody is told (`post_save`).
     """
-    meta = instance._meta
-    given = tuple(
-        field.attname
-        for field in meta.concrete_fields
-        if not isinstance(value := getattr(instance, field.attname), DatabaseDefault)
-        and (value is not None or not field.primary_key)
-    )
-    sql, fields, returned = _insert(type(instance), given)
-    using = router.db_for_write(type(instance), instance=instance)
-    connection = connections[using]
+    if drawn and (pk := drawn.pop(type(instance), None)):
+        instance.pk = pk
+        return insert_later(instance)
+    columns = _given(instance)
+    sql, returned = _insert(type(instance), tuple(column.attname for column in columns))
+    connection = _writer()
     with connection.cursor() as cursor:
-        cursor.execute(sql, _values(instance, fields, connection))
+        cursor.execute(sql, [column.value(instance, connection) for column in columns])
         if returned:
             for name, value in zip(returned, cursor.fetchone(), strict=True):
                 setattr(instance, name, value)
-    instance._state.adding, instance._state.db = False, using
+    instance._state.adding, instance._state.db = False, connection.alias
     return instance
 
 
-def update(instance: models.Model, names: Sequence[str] = ()) -> None:
-    """Store these fields of a row that is there, by the names of their attributes; all of them when none is named.
+def insert_later(instance: M) -> M:
+    """Store a new row together with others, at the latest before whatever is asked next (see `Unwritten`).
 
-    The caller has it locked. Nobody is told (`post_save`).
+    What the database gives it is not at hand; it has an id only if it was given one. Needs a transaction.
     """
-    sql, fields = _update(type(instance), tuple(names))
-    connection = connections[router.db_for_write(type(instance), instance=instance)]
-    with connection.cursor() as cursor:
-        cursor.execute(sql, [*_values(instance, fields, connection), instance.pk])
+    connection = _writer(later=True)
+    values = {column.name: column.value(instance, connection) for column in _given(instance)}
+    connection.unwritten.insert(instance._meta.db_table, values, instance.pk)
+    instance._state.adding, instance._state.db = False, connection.alias
+    return instance
 
 
-def _values(instance: models.Model, fields: Sequence[Any], connection: Any) -> list[Any]:
-    return [field.get_db_prep_save(getattr(instance, field.attname), connection) for field in fields]
+def update_later(instance: models.Model, names: Sequence[str] = ()) -> None:
+    """Store these fields of a row, by the names of their attributes, all of them when none is named; as `insert_later`.
+
+    The caller has the row locked. Nobody is told (`post_save`).
+    """
+    connection = _writer(later=True)
+    columns = [column for column in _given(instance) if not column.is_key and (column.attname in names or not names)]
+    values = {column.name: column.value(instance, connection) for column in columns}
+    meta = instance._meta
+    connection.unwritten.update(meta.db_table, str(meta.pk.column), instance.pk, values)
+
+
+def afterwards(call: Callable[[], object]) -> None:
+    """Call it once what was put off is written; it may write by itself. Needs a transaction."""
+    _writer(later=True).unwritten.afterwards(call)
+
+
+def _writer(*, later: bool = False) -> DatabaseWrapper:
+    """The connection to the primary, which takes all writes (see `backoffice.replica`)."""
+    connection = cast("DatabaseWrapper", connections[DEFAULT_DB_ALIAS])
+    if later and not connection.in_atomic_block:
+        raise TransactionManagementError("What is written later needs a transaction.")
+    return connection
+
+
+@dataclass(frozen=True, slots=True)
+class _Column:
+    """`may_be_given`: the database has a value for it. Values of `plain` types are stored as they are."""
+
+    attname: str
+    name: str
+    is_key: bool
+    may_be_given: bool
+    plain: frozenset[type]
+    prepare: Callable[[Any, Any], Any]
+
+    @classmethod
+    def of(cls, field: Any) -> _Column:
+        plain = frozenset((type(None),)) if isinstance(field, models.JSONField) else _PLAIN
+        may_be_given = field.db_default is not models.NOT_PROVIDED
+        return cls(field.attname, field.column, field.primary_key, may_be_given, plain, field.get_db_prep_save)
+
+    def value(self, instance: models.Model, connection: DatabaseWrapper) -> Any:
+        """What the database is given: a field need not be asked for most, and asking is what takes longest."""
+        value = instance.__dict__[self.attname]
+        return value if type(value) in self.plain else self.prepare(value, connection)
 
 
 @functools.cache
-def _insert(model: type[models.Model], given: tuple[str, ...]) -> tuple[str, list[Any], list[str]]:
-    """The statement for a row of which these are given, the fields it stores, and the names of what it gives."""
-    fields = [field for field in model._meta.concrete_fields if field.attname in given]
-    others = [field for field in model._meta.concrete_fields if field.attname not in given]
-    columns, values = ", ".join(f'"{field.column}"' for field in fields), ", ".join("%s" for _field in fields)
-    returning = f" RETURNING {', '.join(str(field.column) for field in others)}" if others else ""
-    sql = f'INSERT INTO "{model._meta.db_table}" ({columns}) VALUES ({values}){returning}'  # noqa: S608
-    return sql, fields, [field.attname for field in others]
+def _columns(model: type[models.Model]) -> list[_Column]:
+    return [_Column.of(field) for field in model._meta.concrete_fields]
 
 
-@functools.cache
-def _update(model: type[models.Model], names: tuple[str, ...]) -> tuple[str, list[Any]]:
-    fields = [
-        field
-        for field in model._meta.concrete_fields
-        if not field.primary_key and (not names or field.attname in names)
+def _given(instance: models.Model) -> list[_Column]:
+    """The columns whose values do not come from the database: an id, or a default, that nobody has read yet."""
+    there = instance.__dict__
+    return [
+        column
+        for column in _columns(type(instance))
+        if not (column.is_key and there[column.attname] is None)
+        and not (column.may_be_given and isinstance(there[column.attname], DatabaseDefault))
     ]
-    columns = ", ".join(f'"{field.column}" = %s' for field in fields)
-    return f'UPDATE "{model._meta.db_table}" SET {columns} WHERE {model._meta.pk.column} = %s', fields  # noqa: S608
+
+
+@functools.cache
+def _insert(model: type[models.Model], given: tuple[str, ...]) -> tuple[str, list[str]]:
+    """The statement for a row of which these are given, and the names of what the database gives it."""
+    columns = [column.name for column in _columns(model) if column.attname in given]
+    others = [column for column in _columns(model) if column.attname not in given]
+    names, values = ", ".join(f'"{name}"' for name in columns), ", ".join("%s" for _name in columns)
+    returning = f" RETURNING {', '.join(column.name for column in others)}" if others else ""
+    sql = f'INSERT INTO "{model._meta.db_table}" ({names}) VALUES ({values}){returning}'  # noqa: S608
+    return sql, [column.attname for column in others]
 
 
 @functools.cache

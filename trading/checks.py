@@ -5,8 +5,6 @@ from __future__ import annotations
 from datetime import datetime
 from decimal import Decimal
 
-from django.db import connection
-
 from accounts.choices import AccountState
 from accounts.models import Account, TradingConditions
 from marketdata.choices import InstrumentState
@@ -27,7 +25,6 @@ PRICES_OF = {
     OrderType.STOP_LIMIT: (True, True),
 }
 IMMEDIATE_TYPES = (OrderType.MARKET, OrderType.LIMIT)
-_LIVE = f"SELECT count(*) FROM {Order._meta.db_table} WHERE account_id = %s AND final_at IS NULL"  # noqa: S608
 
 
 def ticket(
@@ -95,13 +92,10 @@ def _opens(account: Account, instrument: Instrument, ticket: Ticket, before: Ord
     return bool(margin.opening_qty(account, instrument, ticket.side, leaves, besides=before))
 
 
-def room_for(more: int, account: Account, conditions: TradingConditions) -> int:
-    """Refuse so many more orders beyond the number of open ones that the group allows; says how many there are."""
-    with connection.cursor() as cursor:
-        (count,) = cursor.execute(_LIVE, [account.pk]).fetchone()
-    if count + more > conditions.max_open_orders:
-        raise OrderRejected(Reason.TOO_MANY_ORDERS, count=count)
-    return int(count)
+def room_for(more: int, live_orders: int, conditions: TradingConditions) -> None:
+    """Refuse so many more orders beyond the number of open ones that the group allows."""
+    if live_orders + more > conditions.max_open_orders:
+        raise OrderRejected(Reason.TOO_MANY_ORDERS, count=live_orders)
 
 
 def is_if_touched(ticket: Ticket, quote: Quote | None) -> bool:

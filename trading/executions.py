@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import ROUND_UP, Decimal
+from functools import partial
 
 from django.db import router
 
 from accounts import ledger, rows
 from accounts.choices import CommissionKind, LedgerKind, TransferKind
 from accounts.models import Account, Balance, TradingConditions
+from accounts.rows import Drawn
 from marketdata.models import Instrument
 from marketdata.quotes import Quote
 from trading import margin, risk, valuation
@@ -29,6 +31,10 @@ class Booking:
 
     `book` is the one that an order is worked off with, which may be older than the latest.
 
+    `positions` are all that are open, if they were read under the account's lock.
+
+    `drawn` are ids for rows to come, which need not be written one by one then.
+
     `is_done` says that another venue has executed: what it did is booked, whether the account can bear it or not. Only
     a spot asset is never overdrawn.
     """
@@ -39,6 +45,8 @@ class Booking:
     at: datetime
     is_done: bool = False
     book: Quote | None = None
+    positions: list[Position] | None = None
+    drawn: Drawn = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.prices.on_terms_of(self.account)
@@ -89,7 +97,7 @@ def _create(booking: Booking, order: Order, fill: Fill, commission: Decimal, cur
         venue_exec_id=fill.exec_id,
         at=booking.at,
     )
-    return rows.insert(execution)
+    return rows.insert(execution, booking.drawn)
 
 
 # --- spot -------------------------------------------------------------------------------------------------------------
@@ -104,7 +112,7 @@ def _book_spot(booking: Booking, order: Order, fill: Fill, share: Decimal) -> tu
     execution = _create(booking, order, fill, fee, fee_currency)
     ledger.reserve(account, order.held_currency_id, -released)
     # The fee may come out of what the exchange brings, so that comes first.
-    ledger.credit(TransferKind.EXCHANGE, f"exec-{execution.pk}:exchange", account, brought, LedgerKind.HOUSE_TRADING)
+    _post_later(TransferKind.EXCHANGE, f"exec-{execution.pk}:exchange", account, brought, LedgerKind.HOUSE_TRADING)
     charge(account, execution)
     return execution, released
 
@@ -163,7 +171,7 @@ def _released(order: Order, share: Decimal, exchanged: dict[str, Decimal], fees:
 def charge(account: Account, execution: Execution) -> None:
     """Take the execution's commission."""
     if execution.commission:
-        ledger.credit(
+        _post_later(
             TransferKind.COMMISSION,
             f"exec-{execution.pk}:commission",
             account,
@@ -172,12 +180,20 @@ def charge(account: Account, execution: Execution) -> None:
         )
 
 
+def _post_later(
+    kind: TransferKind, reference: str, account: Account, amounts: dict[str, Decimal], against: LedgerKind
+) -> None:
+    """As `ledger.credit`, when what was put off is written: posting at once would part it in two."""
+    credit = partial(ledger.credit, kind, reference, account, amounts, against)
+    rows.afterwards(credit)
+
+
 # --- positions --------------------------------------------------------------------------------------------------------
 
 
 _OPEN = f"""
 SELECT {rows.columns_of(Position)} FROM {Position._meta.db_table}
- WHERE account_id = %s AND instrument_id = %s AND closed_at IS NULL
+ WHERE account_id = %s AND instrument_id = %s AND closed_at IS NULL FOR UPDATE
 """  # noqa: S608
 
 
@@ -207,19 +223,23 @@ def _book_position(booking: Booking, order: Order, fill: Fill, released: Decimal
 
 
 def _position_of(booking: Booking, order: Order) -> Position | None:
-    """The open position that a fill of this order touches, locked."""
-    account, using = booking.account, router.db_for_write(Position)
-    there = [account.pk, order.instrument_id]
+    """The open position that a fill of this order touches. What has locked the account changes it alone."""
+    here = _open_here(booking, order)
     if order.closes_id:
-        closed = rows.read(Position, f"{_OPEN} AND id = %s FOR UPDATE", [*there, order.closes_id], using=using)
+        closed = next((each for each in here if each.pk == order.closes_id), None)
         if closed or not booking.is_done:
-            return closed[0] if closed else None
+            return closed
         # Another venue has closed what is closed already: in a net account it touches what is there now.
-    opened_by = order.pk if account.profile.is_hedging else None
-    touched = rows.read(
-        Position, f"{_OPEN} AND opened_by_id IS NOT DISTINCT FROM %s FOR UPDATE", [*there, opened_by], using=using
-    )
-    return touched[0] if touched else None
+    opened_by = order.pk if booking.account.profile.is_hedging else None
+    return next((each for each in here if each.opened_by_id == opened_by), None)
+
+
+def _open_here(booking: Booking, order: Order) -> list[Position]:
+    """The open positions of the order's instrument."""
+    if booking.positions is None:
+        there = [booking.account.pk, order.instrument_id]
+        return rows.read(Position, _OPEN, there, using=router.db_for_write(Position))
+    return [each for each in booking.positions if each.instrument_id == order.instrument_id and not each.closed_at]
 
 
 def _closing_qty(order: Order, target: Position | None, qty: Decimal) -> Decimal:
@@ -275,14 +295,14 @@ def _close(booking: Booking, execution: Execution, position: Position, qty: Deci
         realized_pl=realized_pl,
         conversion_rate=rate,
     )
-    rows.insert(fill)
+    rows.insert_later(fill)
     position.qty -= qty
     position.margin -= freed
     position.realized_pl += realized_pl
     position.closed_at = booking.at if is_whole else None
-    rows.update(position, ["qty", "margin", "realized_pl", "closed_at"])
+    rows.update_later(position, ["qty", "margin", "realized_pl", "closed_at"])
     if realized_pl:
-        ledger.credit(
+        _post_later(
             TransferKind.REALIZED_PL,
             f"exec-{execution.pk}:pl",
             account,
@@ -307,12 +327,14 @@ def _open(
             opened_by=order if account.profile.is_hedging else None,
             opened_at=booking.at,
         )
-        rows.insert(position)
+        rows.insert(position, booking.drawn)
+        if booking.positions is not None:
+            booking.positions.append(position)
     else:
         position.avg_price = risk.average(position.qty, position.avg_price, qty, execution.price)
         position.qty += qty
         position.margin += needed
-        rows.update(position, ["qty", "avg_price", "margin"])
+        rows.update_later(position, ["qty", "avg_price", "margin"])
     fill = PositionFill(
         execution=execution,
         position=position,
@@ -321,4 +343,4 @@ def _open(
         margin=needed,
         conversion_rate=booking.prices.rate(instrument.quote_currency, account.currency_id, receives=False),
     )
-    rows.insert(fill)
+    rows.insert_later(fill)

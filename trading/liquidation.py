@@ -16,6 +16,7 @@ from accounts import ledger
 from accounts.choices import LedgerKind, TransferKind
 from accounts.models import Account
 from trading import exposure, levels, orders
+from trading import standing as standings
 from trading.choices import DecisionKind
 from trading.errors import OrderRejected
 from trading.exposure import Market
@@ -90,7 +91,15 @@ def _act(account: Account, inputs: Inputs, verdict: Verdict) -> Order | None:
         position = Position.objects.locked().select_related("instrument").get(pk=holding.position)
         # Nobody can guess this name, so no client's own request can stand in its way.
         name = f"stop-out:{uuid4()}"
-        return orders.place_closing(position, holding.qty, account=account, request_id=name, by=None, whole=True)
+        return orders.place_closing(
+            position,
+            holding.qty,
+            account=account,
+            standing=standings.of(account, name),
+            request_id=name,
+            by=None,
+            whole=True,
+        )
     return None
 
 

@@ -19,6 +19,7 @@ from trading.errors import OrderRejected, Reason
 from trading.margin_terms import MarginTerms
 from trading.models import Order, Position
 from trading.prices import Prices
+from trading.valuation import Means
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,15 +46,18 @@ class Need:
     order: Order | None = None
 
 
-def hold(account: Account, conditions: TradingConditions, need: Need, prices: Prices) -> Hold:
+def hold(
+    account: Account, conditions: TradingConditions, need: Need, prices: Prices, *, means: Means | None = None
+) -> Hold:
     """What the account must set aside, or OrderRejected(MARGIN or BALANCE) when it has not that much.
 
     The account is locked. What `need.order` holds already counts as available, and what an order closes on its way to
-    the other side pays for what it opens there: a position can be reversed with all margin in use.
+    the other side pays for what it opens there: a position can be reversed with all margin in use. `means` are the
+    account's, if they are at hand.
     """
     if need.margin_rate is None:
         return _hold_asset(account, conditions, need)
-    return _hold_margin(account, conditions, need, prices)
+    return _hold_margin(account, conditions, need, prices, means)
 
 
 def required(
@@ -168,6 +172,12 @@ def opening_qty(
     return max(Decimal(0), qty - max(Decimal(0), open_qty - committed))
 
 
+def _is_all_opening(need: Need, means: Means) -> bool:
+    """Whether there is nothing on the other side that it could reduce, which saves asking for the orders that do."""
+    other = need.side.opposite
+    return not any(each.instrument_id == need.instrument.pk and each.side == other for each in means.positions)
+
+
 def opening_part(account: Account, need: Need) -> Decimal:
     """The part of the need that opens, what older orders close being theirs; by what it grows, it comes last."""
     instrument, side, order = need.instrument, need.side, need.order
@@ -194,14 +204,17 @@ def spot_fee(
     return max(fee, conditions.commission_minimum), instrument.base_currency if in_base else instrument.quote_currency
 
 
-def _hold_margin(account: Account, conditions: TradingConditions, need: Need, prices: Prices) -> Hold:
+def _hold_margin(
+    account: Account, conditions: TradingConditions, need: Need, prices: Prices, means: Means | None
+) -> Hold:
     instrument, side = need.instrument, need.side
-    opening = opening_part(account, need)
+    opening = need.qty if means and _is_all_opening(need, means) else opening_part(account, need)
     if not opening:
         return Hold(Decimal(0), account.currency_id)
     check_shortable(instrument, side)
     amount = of_order(account, need, opening, margin_terms.of(account, instrument, conditions), prices)
-    check_free(account, amount, valuation.value(account, prices).free + (need.order.held if need.order else 0))
+    free = valuation.value(account, prices, means).free + (need.order.held if need.order else 0)
+    check_free(account, amount, free)
     return Hold(amount, account.currency_id)
 
 

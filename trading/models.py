@@ -275,10 +275,8 @@ class Order(models.Model):
         if to in states.FINAL:
             self.final_at, self.queued = at, False
 
-    def record(
-        self, kind: EventKind, *, by: User | None = None, seen: Quote | None = None, **details: Any
-    ) -> OrderEvent:
-        """Store what happened to the order, with the prices seen at the decision."""
+    def record(self, kind: EventKind, *, by: User | None = None, seen: Quote | None = None, **details: Any) -> None:
+        """Store what happened to the order, with the prices seen at the decision. Needs a transaction."""
         event = OrderEvent(
             order=self,
             kind=kind,
@@ -289,7 +287,7 @@ class Order(models.Model):
             book=seen.version if seen else "",
             details=as_texts(details),
         )
-        return rows.insert(event)
+        rows.insert_later(event)
 
 
 class UsedConfirmation(models.Model):

@@ -28,14 +28,17 @@ from trading import (
     tradables,
     venue,
 )
+from trading import standing as standings
 from trading.choices import DurationType, EventKind, OrderType, Side
 from trading.errors import OrderRejected, Reason, final_reason
 from trading.executions import Booking
 from trading.models import Order, Position
 from trading.prices import Prices
+from trading.standing import Standing
 from trading.states import OrderStatus
 from trading.tickets import NO_BRACKETS, Brackets, Ticket
 from trading.tradables import Tradable
+from trading.valuation import Means
 from trading.venues import interface as venues
 from trading.venues.choices import Handling
 
@@ -65,21 +68,40 @@ def place(
     prices = Prices([ticket.symbol])
     with transaction.atomic():
         account = Account.objects.changing(account_id)
-        if earlier := _earlier(account_id, request_id):
-            return earlier
+        standing = standings.of(account, request_id)
+        if standing.earlier:
+            return standing.earlier
         if confirm_id:
             confirmations.use(confirm_id, account, ticket)
         now = timezone.now()
         conditions = account.conditions_at(now)
         tradable = tradables.find(account, ticket.symbol, conditions)
-        seen, live = check(account, tradable, ticket, conditions, prices, now)
-        booking = Booking(account, conditions, prices, now)
+        seen = check(account, tradable, ticket, conditions, prices, now, live_orders=standing.live_orders)
+        means = standing.means(account)
+        booking = Booking(
+            account,
+            conditions,
+            prices,
+            now,
+            positions=means.positions if means else None,
+            drawn=standing.drawn,
+        )
         order = _accept(
-            booking, tradable, ticket, request_id, by, seen, reverses=reverses, user_bid=seen_bid, user_ask=seen_ask
+            booking,
+            tradable,
+            ticket,
+            request_id,
+            by,
+            seen,
+            means=means,
+            reverses=reverses,
+            user_bid=seen_bid,
+            user_ask=seen_ask,
         )
         if ticket.brackets:
             brackets.set_on_order(booking, order, ticket.brackets, base_price(ticket, seen), by=by)
-        _hand_over(booking, order, at_once=at_once, has_relatives=bool(live or ticket.brackets))
+        has_relatives = standing.has_brackets or bool(ticket.brackets)
+        _hand_over(booking, order, at_once=at_once, has_relatives=has_relatives)
         return order
 
 
@@ -90,14 +112,17 @@ def check(
     conditions: TradingConditions,
     prices: Prices,
     now: datetime,
-) -> tuple[Quote | None, int]:
+    *,
+    live_orders: int,
+) -> Quote | None:
     """Raise OrderRejected unless such an order may be placed, apart from what it costs. Changes nothing.
 
-    Returns the quote it was checked against, and how many live orders the account has.
+    The account has so many live orders. Returns the quote that the ticket was checked against.
     """
     checks.account(account, tradable.instrument, ticket)
     seen = checks.ticket(tradable.instrument, ticket, prices, conditions, now)
-    return seen, checks.room_for(1 + ticket.brackets.count, account, conditions)
+    checks.room_for(1 + ticket.brackets.count, live_orders, conditions)
+    return seen
 
 
 def place_closing(
@@ -105,6 +130,7 @@ def place_closing(
     qty: Decimal,
     *,
     account: Account,
+    standing: Standing,
     request_id: str,
     by: User | None,
     whole: bool,
@@ -112,7 +138,7 @@ def place_closing(
 ) -> Order:
     """A market order that closes part of a position, or with `whole` what is left of it, of whatever quantity.
 
-    Account and position are locked (see `positions.close`). `at_once` as for `place`.
+    Account, which stands as given, and position are locked (see `positions.close`). `at_once` as for `place`.
     """
     ticket = Ticket(position.instrument.symbol, Side(position.side).opposite, OrderType.MARKET, qty)
     now = timezone.now()
@@ -120,9 +146,9 @@ def place_closing(
     prices = Prices([ticket.symbol])
     seen = checks.ticket(position.instrument, ticket, prices, conditions, now, closing=True, whole=whole)
     nothing_held = Tradable(position.instrument, Decimal(0))
-    booking = Booking(account, conditions, prices, now)
+    booking = Booking(account, conditions, prices, now, drawn=standing.drawn)
     order = _accept(booking, nothing_held, ticket, request_id, by, seen, closes=position)
-    _hand_over(booking, order, at_once=at_once)
+    _hand_over(booking, order, at_once=at_once, has_relatives=standing.has_brackets)
     return order
 
 
@@ -284,17 +310,7 @@ def work(account_id: int, order_id: int, *, leave_to_others: bool = False) -> bo
 # --- inside the lock --------------------------------------------------------------------------------------------------
 
 
-_WITH_REQUEST_ID = f"""
-SELECT {rows.columns_of(Order)} FROM {Order._meta.db_table} WHERE account_id = %s AND request_id = %s
-"""  # noqa: S608
-
-
-def _earlier(account_id: int, request_id: str) -> Order | None:
-    found = rows.read(Order, _WITH_REQUEST_ID, [account_id, request_id], using=Order.objects.db)
-    return found[0] if found else None
-
-
-def _hand_over(booking: Booking, order: Order, *, at_once: bool, has_relatives: bool = True) -> None:
+def _hand_over(booking: Booking, order: Order, *, at_once: bool, has_relatives: bool) -> None:
     """Have an accepted order worked off: `at_once` here, if that is for us to do, else by a drain after the commit.
 
     Another venue answers later, and a last look needs a later price.
@@ -323,7 +339,7 @@ def _work_off(booking: Booking, order: Order, others: list[Order]) -> list[Order
     has_changed = (order.status, order.filled_qty) != before
     if has_changed:
         order.updated_at = now
-    rows.update(order)
+    rows.update_later(order)
     if not (order.role or any(each.role for each in others)):
         return []  # there is nothing that would follow
     return brackets.settle(booking, order) if has_changed else _partners_of(order)
@@ -377,6 +393,7 @@ def _accept(
     by: User | None,
     seen: Quote | None,
     *,
+    means: Means | None = None,
     closes: Position | None = None,
     reverses: Position | None = None,
     user_bid: Decimal | None = None,
@@ -387,7 +404,7 @@ def _accept(
     held = (
         margin.Hold(Decimal(0), account.currency_id)
         if closes
-        else margin.hold(account, booking.conditions, need(tradable, ticket, seen), booking.prices)
+        else margin.hold(account, booking.conditions, need(tradable, ticket, seen), booking.prices, means=means)
     )
     if not account.profile.has_positions:
         ledger.reserve(account, held.currency, held.amount)
@@ -413,7 +430,7 @@ def _accept(
         created_at=now,
         updated_at=now,
     )
-    rows.insert(order)
+    rows.insert(order, booking.drawn)
     order.record(EventKind.PLACED, by=by, seen=seen, request_id=request_id, user_bid=user_bid, user_ask=user_ask)
     return order
 

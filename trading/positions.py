@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from accounts.models import Account
 from trading import brackets, checks, dispatch, orders
+from trading import standing as standings
 from trading.choices import OrderType, Side
 from trading.errors import OrderRejected, Reason
 from trading.executions import Booking
@@ -39,8 +40,9 @@ def close(
     itself may do. `at_once` as for `orders.place`.
     """
     account = Account.objects.changing(account_id)
-    if earlier := account.orders.filter(request_id=request_id).first():
-        return earlier
+    standing = standings.of(account, request_id)
+    if standing.earlier:
+        return standing.earlier
     position = _locked(account, position_id, as_desk=as_desk)
     closing = position.closing_orders.live().filter(role="")
     being_closed = closing.aggregate(qty=Sum(F("qty") - F("filled_qty")))["qty"] or Decimal(0)
@@ -52,7 +54,14 @@ def close(
         raise OrderRejected(Reason.QTY_ABOVE_POSITION, qty=left)
     whole = as_desk or qty == left
     return orders.place_closing(
-        position, qty, account=account, request_id=request_id, by=by, whole=whole, at_once=at_once
+        position,
+        qty,
+        account=account,
+        standing=standing,
+        request_id=request_id,
+        by=by,
+        whole=whole,
+        at_once=at_once,
     )
 
 

@@ -123,7 +123,8 @@ def _estimate(booking: Booking, instrument: Instrument, ticket: Ticket, price: D
 def _check_new(booking: Booking, ticket: Ticket, preview: Preview, tradable: Tradable) -> None:
     """Everything that placing would check, and the figures that come of it. Raises OrderRejected."""
     account, conditions, prices, now = booking.account, booking.conditions, booking.prices, booking.at
-    seen, _live = orders.check(account, tradable, ticket, conditions, prices, now)
+    live_orders = account.orders.live().count()
+    seen = orders.check(account, tradable, ticket, conditions, prices, now, live_orders=live_orders)
     held = margin.hold(account, conditions, orders.need(tradable, ticket, seen), prices)
     preview.held = (held.amount, held.currency)
     preview.expires_at = expiry.due(tradable.instrument, ticket, now)

@@ -96,6 +96,13 @@ class Money(NamedTuple):
         return cls(plain(cash or Decimal(0)), plain(held or Decimal(0)))
 
 
+class Means(NamedTuple):
+    """What a margin account decides with, read under its lock: nothing has changed it since but who holds the lock."""
+
+    money: Money
+    positions: list[Position]  # that are open
+
+
 # Two columns of a row of accounts, named `account`. Every order and every poll asks them.
 MONEY = f"""
     (SELECT total FROM {Balance._meta.db_table} AS balance
@@ -140,12 +147,13 @@ def portfolio(account: Account, positions: Sequence[Position], money: Money | No
     )
 
 
-def value(account: Account, prices: Prices | None = None) -> AccountValue:
+def value(account: Account, prices: Prices | None = None, means: Means | None = None) -> AccountValue:
     """The figures of a margin account to decide on, positions at the prices they would close at (POS-9: longs at bid).
 
-    Bad ticks are passed over, which `appraise` shows.
+    Bad ticks are passed over, which `appraise` shows. The account's means are read unless they are at hand.
     """
-    return appraise(portfolio(account, open_positions(account)), account.currency, prices or Prices(), decides=True)
+    there = portfolio(account, means.positions, means.money) if means else portfolio(account, open_positions(account))
+    return appraise(there, account.currency, prices or Prices(), decides=True)
 
 
 # --- at prices --------------------------------------------------------------------------------------------------------

@@ -1,7 +1,8 @@
-"""Django's Postgres backend, and two things more: work done just before a COMMIT, and moments read quickly.
+"""Django's Postgres backend, and three things more.
 
-Where that work fails, nothing is committed. What Django offers, `on_commit`, comes after the commit, when a process may
-be dead already.
+Work done just before a COMMIT: where it fails, nothing is committed. What Django offers, `on_commit`, comes after the
+commit, when a process may be dead already. Writes that are put off until something else is asked of the database, or it
+is told to commit. And moments that are read quickly.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from typing import Any
 import psycopg
 from django.db.backends.postgresql import base
 from django.db.transaction import TransactionManagementError
+
+from backoffice.postgres.unwritten import Unwritten
 
 # Takes what the transaction has gathered for it. Raises `django.db.Error` when there must be no commit.
 BeforeCommit = Callable[[list[Any]], None]
@@ -41,6 +44,9 @@ class DatabaseWrapper(base.DatabaseWrapper):
         super().__init__(*args, **kwargs)
         # As Django's own `run_on_commit`: with the savepoints that were open, since a rollback to one takes it back.
         self.run_before_commit: list[tuple[set[str], BeforeCommit, Any]] = []
+        # Nobody can tell that it waits: every statement finds it written, those that begin and release savepoints too.
+        self.unwritten = Unwritten(self._execute)
+        self.execute_wrappers.append(self._write_first)
 
     def get_new_connection(self, conn_params: Any) -> Any:
         connection = super().get_new_connection(conn_params)
@@ -54,8 +60,18 @@ class DatabaseWrapper(base.DatabaseWrapper):
             raise TransactionManagementError("Work before a commit needs a transaction.")
         self.run_before_commit.append((set(self.savepoint_ids), call, argument))
 
+    def _write_first(self, execute: Any, sql: str, params: Any, many: bool, context: dict[str, Any]) -> Any:
+        if self.unwritten:
+            self.unwritten.write()
+        return execute(sql, params, many, context)
+
+    def _execute(self, sql: str, params: list[Any]) -> None:
+        with self.cursor() as cursor:
+            cursor.execute(sql, params)
+
     def commit(self) -> None:
         self.validate_no_atomic_block()
+        self.unwritten.write()
         gathered: dict[BeforeCommit, list[Any]] = defaultdict(list)
         for _savepoints, call, argument in self.run_before_commit:
             gathered[call].append(argument)
@@ -65,13 +81,16 @@ class DatabaseWrapper(base.DatabaseWrapper):
         super().commit()
 
     def savepoint_rollback(self, sid: str) -> None:
+        self.unwritten.forget()  # what was put off before the savepoint was written as that began
         super().savepoint_rollback(sid)
         self.run_before_commit = [entry for entry in self.run_before_commit if sid not in entry[0]]
 
     def rollback(self) -> None:
+        self.unwritten.forget()
         self.run_before_commit = []
         super().rollback()
 
     def close(self) -> None:
+        self.unwritten.forget()
         self.run_before_commit = []
         super().close()

@@ -73,9 +73,7 @@ def asked(application: Any, pieces: list[bytes], *, length: int, sent: list[Any]
 def test_a_body_comes_whole_however_it_was_cut(body: bytes) -> None:
     for size in (1, 3, 100):
         application = Recorded()
-        start, answer = asked(
-            application, [body[at : at + size] for at in range(0, len(body), size)], length=len(body)
-        )
+        start, answer = asked(application, [body[at : at + size] for at in range(0, len(body), size)], length=len(body))
         assert application.bodies == [body]
         assert (start["status"], start["headers"]) == (200, [(b"x-method", b"POST")])
         assert (answer["body"], answer["more_body"]) == (b"got " + body, False)
