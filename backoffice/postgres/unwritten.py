@@ -53,15 +53,33 @@ class Unwritten:
         self._rows, self._afterwards = {}, []
 
     def write(self) -> None:
-        """Write the rows by one statement, then do what was to follow, which may put off more. Raises
+        """Write the rows by one statement or a few, then do what was to follow, which may put off more. Raises
         `django.db.Error`."""
         while self:
             rows, self._rows = self._rows, {}
             afterwards, self._afterwards = self._afterwards, []
-            if rows:
-                self._execute(*_statement(rows))
+            for together in _parted(rows):
+                self._execute(*_statement(together))
             for call in afterwards:
                 call()
+
+
+def _parted(rows: Mapping[Hashable, _Row]) -> list[dict[Hashable, _Row]]:
+    """The rows in as few statements as may be: in each of them a table has new rows or changes, not both.
+
+    The parts of a statement have no order, and a new row may only be there once another has changed: the position on
+    the other side once the one before it is closed.
+    """
+    found: list[dict[Hashable, _Row]] = []
+    kinds: dict[str, bool] = {}  # of the last one: whether the table's rows are new
+    for name, row in rows.items():
+        is_new = not row.key
+        if not found or kinds.get(row.table, is_new) != is_new:
+            found.append({})
+            kinds = {}
+        kinds[row.table] = is_new
+        found[-1][name] = row
+    return found
 
 
 def _statement(rows: Mapping[Hashable, _Row]) -> tuple[str, list[Any]]:

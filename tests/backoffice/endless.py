@@ -3,7 +3,8 @@
 import asyncio
 import os
 
-from backoffice.asgi import Application, Receive, Scope, Send
+from backoffice.asgi import Application
+from backoffice.wsgi_threads import Receive, Scope, Send
 
 
 async def endless(scope: Scope, receive: Receive, send: Send) -> bool:
