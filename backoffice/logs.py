@@ -8,11 +8,11 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from typing import Any
-from uuid import uuid4
 
 from django.conf import settings
 from pythonjsonlogger.json import JsonFormatter
@@ -47,7 +47,7 @@ def id_of(headers: Iterable[tuple[bytes, bytes]]) -> str:
     for name, value in headers:
         if name.lower() == HEADER and _WELL_FORMED.fullmatch(value):
             return value.decode()
-    return uuid4().hex
+    return os.urandom(16).hex()
 
 
 def request_id() -> str:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cache
+from itertools import chain
 
 from babel import Locale
 from babel.numbers import format_decimal, get_decimal_symbol, get_group_symbol
@@ -22,6 +23,7 @@ from trading import levels
 from trading.valuation import AccountValue, SpotValue
 
 UNKNOWN = "—"
+Signs = dict[int, str]  # of a language, for those of Python's numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,7 @@ class Column:
 
     id: str
     title: Promise
-    text: Callable[[Figures], str]
+    text: Callable[[Figures, Signs], str]
 
 
 def of_margin(
@@ -106,9 +108,11 @@ def configuration(profile: Profile) -> dict[str, object]:
 
 def cells(profile: Profile, figures: Figures) -> dict[str, object]:
     """`accountSummaryRowData` and `amData` of `/state`, formatted for the language of the moment."""
+    signs, row, tables = _signs(get_language() or "en"), _row(profile), _tables(profile)
+    texts = {id_: column.text(figures, signs) for id_, column in _columns(profile).items()}
     return {
-        "accountSummaryRowData": [column.text(figures) for column in _row(profile)],
-        "amData": [[[column.text(figures) for column in table.columns]] for table in _tables(profile)],
+        "accountSummaryRowData": [texts[column.id] for column in row],
+        "amData": [[[texts[column.id] for column in table.columns]] for table in tables],
     }
 
 
@@ -118,23 +122,23 @@ def amount(value: Decimal, currency: str = "") -> str:
     return f"{text} {currency}".strip()
 
 
-def _money(value: Callable[[Figures], Decimal]) -> Callable[[Figures], str]:
-    return lambda figures: _decimal(value(figures), figures.currency.cash_decimals)
+def _money(value: Callable[[Figures], Decimal]) -> Callable[[Figures, Signs], str]:
+    return lambda figures, signs: _decimal(value(figures), figures.currency.cash_decimals, signs)
 
 
-def _margin_level(figures: Figures) -> str:
+def _margin_level(figures: Figures, signs: Signs) -> str:
     """Equity for each part of the margin to be kept; nothing to say without positions."""
     if figures.level is None:
         return UNKNOWN
-    return f"{figures.level / 100:,.2%}".translate(_signs(get_language() or "en"))
+    return f"{figures.level / 100:,.2%}".translate(signs)
 
 
-def _btc(figures: Figures) -> str:
-    return UNKNOWN if figures.btc_value is None else _decimal(figures.btc_value, 8)
+def _btc(figures: Figures, signs: Signs) -> str:
+    return UNKNOWN if figures.btc_value is None else _decimal(figures.btc_value, 8, signs)
 
 
-def _decimal(value: Decimal, decimals: int) -> str:
-    return f"{value:,.{decimals}f}".translate(_signs(get_language() or "en"))
+def _decimal(value: Decimal, decimals: int, signs: Signs) -> str:
+    return f"{value:,.{decimals}f}".translate(signs)
 
 
 @cache
@@ -143,9 +147,8 @@ def _locale(language: str) -> Locale:
 
 
 @cache
-def _signs(language: str) -> dict[int, str]:
-    """The language's signs for those of Python's numbers. Babel's own formatting takes 100 µs a number, which polls
-    cannot spend."""
+def _signs(language: str) -> Signs:
+    """Babel's own formatting takes 100 µs a number, which polls cannot spend."""
     locale = _locale(language)
     return str.maketrans({",": get_group_symbol(locale), ".": get_decimal_symbol(locale)})
 
@@ -182,6 +185,13 @@ def _row(profile: Profile) -> Sequence[Column]:
     return (_LEVEL, _USED, _FREE, _PROFIT, _BALANCE, _EQUITY)
 
 
+@cache
+def _columns(profile: Profile) -> dict[str, Column]:
+    """Each of them once, by its id, though it is in the row and in a table."""
+    return {column.id: column for column in [*_row(profile), *chain(*(each.columns for each in _tables(profile)))]}
+
+
+@cache
 def _tables(profile: Profile) -> Sequence[Table]:
     """The summary, and for accounts with margin what trading and holding cost so far."""
     title = _("Account summary")

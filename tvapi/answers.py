@@ -60,6 +60,9 @@ OF_ACCOUNT: Mapping[str, Callable[[Snapshot, Prices], object]] = {
     "balances": balances,
 }
 
+# Those of them that say something in the language of the moment; the others are numbers, and what a snapshot has said.
+WRITTEN_NUMBERS = frozenset(("state",))
+
 
 def quotes(symbols: Sequence[str], currency: str, offered: Mapping[str, Instrument], prices: Prices) -> object:
     """One element for each symbol, in that order (QTE-2); one without a price says so (QTE-3).

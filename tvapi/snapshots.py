@@ -107,7 +107,14 @@ def current(account_id: int) -> Snapshot:
     except redis.RedisError as error:
         logger.warning("Snapshots cannot be read, Postgres answers: %s", error)
         return take(account_id)
+    return made(account_id)
+
+
+def made(account_id: int) -> Snapshot:
+    """The account as it is now, from Postgres, and kept for the polls to come. Raises Account.DoesNotExist."""
     snapshot = take(account_id)
+    if not settings.POLL_SNAPSHOTS:
+        return snapshot
     try:
         store(snapshot)
     except redis.RedisError as error:

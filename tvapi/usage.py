@@ -14,6 +14,7 @@ from collections import Counter as Counted
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, cast
 
 import redis
@@ -47,6 +48,7 @@ _METHODS = frozenset(("GET", "POST", "PUT", "DELETE", "OPTIONS"))
 ENDLESS = frozenset(("GET streaming", "GET accounts/{id}/stream"))
 
 
+@lru_cache(maxsize=8192)
 def endpoint(method: str, path: str) -> str:
     """The endpoint's name, without what identifies anybody; there are few, whatever is asked for."""
     method = method if method in _METHODS else "OTHER"
@@ -102,6 +104,7 @@ class Tally:
 
 
 Key = tuple[str, str]  # origin or pair, endpoint
+Headers = Iterable[tuple[bytes, bytes]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,26 +134,27 @@ class Counter:
         began = time.monotonic()
         name = endpoint(scope["method"], path)
         origin = _header(scope["headers"], b"origin")[:LONGEST_ORIGIN]
-        head: dict[str, Any] = {}
+        head: Any = None
+        ms = 0
 
         async def counted(message: Any) -> None:
+            nonlocal head, ms
             if message["type"] == "http.response.start":
-                head.update(message, ms=round((time.monotonic() - began) * 1000))
+                head, ms = message, round((time.monotonic() - began) * 1000)
             elif head:
-                self._count((origin, name), head, message.get("body", b""))
-                head.clear()
+                self._count((origin, name), ms, head["status"], head["headers"], message.get("body", b""))
+                head = None
             await send(message)
 
         return counted
 
-    def _count(self, key: Key, head: Mapping[str, Any], body: bytes) -> None:
+    def _count(self, key: Key, ms: int, status: int, headers: Headers, body: bytes) -> None:
         """Count by status, headers and the beginning of the body: failures are told with 200 (GEN-3)."""
-        is_shown = bool(_header(head["headers"], b"access-control-allow-origin"))
         self._tallies[key].add(
-            head["ms"],
-            head["status"],
-            is_error=head["status"] >= 400 or body[:20].replace(b" ", b"").startswith(b'{"s":"error"'),
-            is_cors_refused=bool(key[0]) and not is_shown,
+            ms,
+            status,
+            is_error=status >= 400 or body[:20].replace(b" ", b"").startswith(b'{"s":"error"'),
+            is_cors_refused=bool(key[0]) and not _header(headers, b"access-control-allow-origin"),
             is_timed=key[1] not in ENDLESS,
         )
 
@@ -161,8 +165,11 @@ class Counter:
         return taken
 
 
-def _header(headers: Iterable[tuple[bytes, bytes]], wanted: bytes) -> str:
-    return next((value.decode("latin-1") for name, value in headers if name.lower() == wanted), "")
+def _header(headers: Headers, wanted: bytes) -> str:
+    for name, value in headers:
+        if name.lower() == wanted:
+            return value.decode("latin-1")
+    return ""
 
 
 # --- Redis ------------------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ is told to commit. And moments that are read quickly.
 
 from __future__ import annotations
 
+import select
 from collections import defaultdict
 from collections.abc import Callable
 from datetime import UTC
@@ -53,6 +54,15 @@ class DatabaseWrapper(base.DatabaseWrapper):
         if self.timezone == UTC:
             connection.adapters.register_loader(_MOMENT, MomentLoader)
         return connection
+
+    def is_usable(self) -> bool:
+        """Asked with every request. A server that is gone, or has ended the session, has closed the connection: its
+        socket has something to read then, and only then is it worth a statement to know."""
+        if self.connection is None or self.connection.closed:
+            return False
+        socket = select.poll()
+        socket.register(self.connection.fileno(), select.POLLIN)
+        return bool(super().is_usable()) if socket.poll(0) else True
 
     def before_commit(self, call: BeforeCommit, argument: Any) -> None:
         """Call it once before the commit, with the arguments given to it meanwhile. Needs a transaction."""

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 
 import pytest
@@ -21,8 +24,9 @@ from tests.processes import eventually
 from tests.trading import desk
 from tests.tvapi.lane import Poller, django, polling, primed
 from trading.models import MarginTier
-from tvapi import usage
-from tvapi.lane import Lane
+from tvapi import snapshots, usage
+from tvapi.lane import Lane, logins
+from tvapi.snapshots import Snapshot
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -80,6 +84,66 @@ def test_what_the_lane_did_is_counted(poller: Poller, account: Account, token: s
     assert usage.counter.take().polled == {"answered": 1, "missed": 1}
     assert poller.get(ORDERS, "a stranger's") is None
     assert usage.counter.take().polled == {"left": 1}
+
+
+def test_a_token_that_is_forgotten_waits_for_the_next_look_instead_of_going_to_django(
+    poller: Poller, account: Account, token: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when all is busy, and looking tokens up takes longer than they are remembered."""
+    primed(poller, ORDERS, token)
+    monkeypatch.setattr(logins, "REMEMBERED_SECONDS", 0.0)
+    usage.counter.take()
+    for _poll in range(5):
+        time.sleep(logins.REFRESH_SECONDS / 2)
+        assert poller.get(ORDERS, token) is not None
+    assert usage.counter.take().polled == {"answered": 5}
+
+
+def test_who_polls_while_the_account_is_read_waits_for_the_same_snapshot(
+    poller: Poller, account: Account, token: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def made_slowly(account_id: int) -> Snapshot:
+        time.sleep(0.5)
+        return made(account_id)
+
+    made = snapshots.made
+    monkeypatch.setattr(snapshots, "made", made_slowly)
+    primed(poller, ORDERS, token)
+    order = desk.place(account, "buy", "1000", limit="1.0")
+    usage.counter.take()
+    with ThreadPoolExecutor(8) as pool:
+        found = {answer and answer.body for answer in pool.map(lambda _poll: poller.get(ORDERS, token), range(8))}
+    assert usage.counter.take().polled == {"answered": 8, "missed": 1}
+    assert found == {django(ORDERS, token).body}
+    assert f'"id":"{order.pk}"'.encode() in (found.pop() or b"")
+
+
+def test_a_change_while_the_account_is_read_is_not_missed_by_who_knows_of_it(
+    poller: Poller, account: Account, token: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was read before it serves who asked before it, and nobody else."""
+    is_read, is_changed = threading.Event(), threading.Event()
+
+    def made_slowly(account_id: int) -> Snapshot:
+        snapshot = made(account_id)
+        is_read.set()
+        is_changed.wait(60)
+        return snapshot
+
+    primed(poller, ORDERS, token)
+    desk.place(account, "buy", "1000", limit="1.0")
+    made = snapshots.made
+    monkeypatch.setattr(snapshots, "made", made_slowly)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(poller.get, ORDERS, token)
+        assert is_read.wait(60)
+        order = desk.place(account, "buy", "2000", limit="1.0")
+        second = pool.submit(poller.get, ORDERS, token)
+        time.sleep(0.2)
+        is_changed.set()
+        answers = [each.result() for each in (first, second)]
+    named = f'"id":"{order.pk}"'.encode()
+    assert [answer is not None and named in answer.body for answer in answers] == [False, True]
 
 
 def test_switched_off_it_leaves_everything_to_django(poller: Poller, account: Account, token: str, settings) -> None:

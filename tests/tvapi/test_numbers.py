@@ -18,11 +18,12 @@ NUMBERS = ["0", "0.004", "0.005", "0.015", "-0.001", "1", "-1", "999.995", "1000
 
 @pytest.mark.parametrize("language", [code for code, _name in settings.LANGUAGES])
 def test_numbers_have_the_signs_of_the_language(language: str) -> None:
-    locale = Locale.parse(to_locale(language))
+    locale, signs = Locale.parse(to_locale(language)), account_manager._signs(language)
     with translation.override(language):
         for number in map(Decimal, NUMBERS):
             for decimals, pattern in [(0, "#,##0"), (2, "#,##0.00"), (8, "#,##0.00000000")]:
-                assert account_manager._decimal(number, decimals) == format_decimal(number, pattern, locale=locale)
+                written = account_manager._decimal(number, decimals, signs)
+                assert written == format_decimal(number, pattern, locale=locale)
             figures = Figures(Currency(), balance=number, level=number)
             expected = format_percent(number / 100, format="#,##0.00%", locale=locale)
-            assert account_manager._margin_level(figures) == expected
+            assert account_manager._margin_level(figures, signs) == expected

@@ -52,6 +52,7 @@ class Lane:
         self._stale_catalogue = asyncio.Event()
         self._pipe: Pipe | None = None
         self._snapshots: dict[tuple[int, str], tuple[bytes, Snapshot]] = {}  # with their heads
+        self._making: dict[tuple[int, str], asyncio.Future[Snapshot]] = {}
         self._background: list[asyncio.Task[None]] = []
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="lane")  # for the database, in the background
         self._makers = ThreadPoolExecutor(settings.LANE_THREADS, thread_name_prefix="lane-maker")
@@ -60,31 +61,37 @@ class Lane:
         """The body that Django would send; None when that is not sure."""
         if not self._background:
             self._start()
-        pipe, login, known = self._pipe, self._logins.get(digest), self._catalogue
-        if pipe is None or login is None or known is None or login.expires_at <= time.time():
+        pipe = self._pipe
+        if pipe is None or self._catalogue is None:
+            return None
+        login = await self._logins.find(digest)
+        if login is None or login.expires_at <= time.time():
             return None
         if (account := login.accounts.get(asked.number)) is None or not self._market.is_live:
             return None
-        key, language = fence.key(account.id, pipe.epoch), asked.language
         try:
-            (account_fence, head), terms_fence, has_ended = await pipe.ask(
-                ("HMGET", key, "f", snapshots.head_field(language)),
-                ("HGET", fence.key(fence.TERMS, pipe.epoch), "f"),
-                ("EXISTS", fence.login_key(digest)),
-            )
-            if has_ended:
-                self._logins.forget(digest)
-                return None
-            if not self._is_current(known, terms_fence):
-                return None
-            if asked.answer not in answers.OF_ACCOUNT:
-                return self._prices_of(asked, account, known)
-            snapshot = await self._snapshot(pipe, key, account, language, head)
-            if snapshot is None or not snapshots.is_valid(snapshot, account_fence, terms_fence, time.time()):
-                snapshot = await self._made_now(account, language)
+            return await self._answer(pipe, asked, digest, account, login.user_id)
         except (OSError, redis.RedisError, db.Error, Account.DoesNotExist):
             return None
-        if snapshot.user_id != login.user_id or snapshot.is_closed:
+
+    async def _answer(self, pipe: Pipe, asked: Asked, digest: str, account: OwnAccount, user_id: int) -> bytes | None:
+        key, language, known = fence.key(account.id, pipe.epoch), asked.language, self._catalogue
+        (account_fence, head), terms_fence, has_ended = await pipe.ask(
+            ("HMGET", key, "f", snapshots.head_field(language)),
+            ("HGET", fence.key(fence.TERMS, pipe.epoch), "f"),
+            ("EXISTS", fence.login_key(digest)),
+        )
+        if has_ended:
+            self._logins.forget(digest)
+            return None
+        if known is None or not self._is_current(known, terms_fence):
+            return None
+        if asked.answer not in answers.OF_ACCOUNT:
+            return self._prices_of(asked, account, known)
+        snapshot = await self._snapshot(pipe, key, account, language, head)
+        if snapshot is None or not snapshots.is_valid(snapshot, account_fence, terms_fence, time.time()):
+            snapshot = await self._made_since(account, language, account_fence, terms_fence)
+        if snapshot.user_id != user_id or snapshot.is_closed:
             return None
         return self._of_account(asked, snapshot, known)
 
@@ -109,15 +116,16 @@ class Lane:
 
     def _of_account(self, asked: Asked, snapshot: Snapshot, known: Catalogue) -> bytes | None:
         make, prices = answers.OF_ACCOUNT[asked.answer], LivePrices(self._market, known.pairs)
-        return _body(asked.language, lambda: make(snapshot, prices))
+        language = asked.language if asked.answer in answers.WRITTEN_NUMBERS else None
+        return _body(lambda: make(snapshot, prices), language=language)
 
     def _prices_of(self, asked: Asked, account: OwnAccount, known: Catalogue) -> bytes | None:
         if (offered := known.offered.get(account.group_id)) is None:
             return None
         prices = LivePrices(self._market, known.pairs)
         if asked.answer == "depth":
-            return _body(asked.language, lambda: answers.depth(asked.symbols[0], offered, prices))
-        return _body(asked.language, lambda: answers.quotes(asked.symbols, account.currency, offered, prices))
+            return _body(lambda: answers.depth(asked.symbols[0], offered, prices))
+        return _body(lambda: answers.quotes(asked.symbols, account.currency, offered, prices))
 
     async def _snapshot(
         self, pipe: Pipe, key: str, account: OwnAccount, language: str, head: bytes | None
@@ -137,12 +145,29 @@ class Lane:
         bounded.keep(self._snapshots, place, (head, snapshot), most=KEPT_SNAPSHOTS)
         return snapshot
 
-    async def _made_now(self, account: OwnAccount, language: str) -> Snapshot:
-        """What Django would make: by itself, or what another request has made since this one asked Redis."""
+    async def _made_since(
+        self, account: OwnAccount, language: str, account_fence: bytes | None, terms_fence: bytes | None
+    ) -> Snapshot:
+        """What Django would make: what somebody has made or is making, if these fences let it pass, else its own."""
+        place = (account.id, language)
+        if making := self._making.get(place):
+            with contextlib.suppress(OSError, redis.RedisError, db.Error):
+                await asyncio.shield(making)
+        if held := self._snapshots.get(place):
+            _head, snapshot = held
+            if snapshots.is_valid(snapshot, account_fence, terms_fence, time.time()):
+                return snapshot
+        making = self._making[place] = asyncio.ensure_future(self._made_now(account, language))
+        try:
+            return await asyncio.shield(making)
+        finally:
+            if self._making.get(place) is making:
+                del self._making[place]
 
+    async def _made_now(self, account: OwnAccount, language: str) -> Snapshot:
         def make() -> Snapshot:
             with translation.override(language):
-                return snapshots.current(account.id)
+                return snapshots.made(account.id)
 
         usage.counter.polled("missed")
         snapshot = await _in(self._makers, make)
@@ -221,10 +246,13 @@ async def _in(threads: ThreadPoolExecutor, work: Callable[[], T]) -> T:
     return await asyncio.get_running_loop().run_in_executor(threads, run)
 
 
-def _body(language: str, make: Callable[[], object]) -> bytes | None:
-    """The answer in this language; None for a refusal, which Django puts into words, and when something is missing."""
+def _body(make: Callable[[], object], *, language: str | None = None) -> bytes | None:
+    """The answer, in this language if it is one that differs by it; to choose one takes as long as to read Redis.
+
+    None for a refusal, which Django puts into words, and when something is missing.
+    """
     try:
-        with translation.override(language):
+        with translation.override(language) if language else contextlib.nullcontext():
             return renderers.encode({"s": "ok", "d": make()})
     except (Refused, OrderRejected, NotKnown):
         return None
