@@ -13,6 +13,8 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+MOST_ROWS = 500  # of one statement, which has room for 65,535 values
+
 Shape = tuple[tuple[str, str, tuple[str, ...], int], ...]  # of each part: key column ("" inserts), table, columns, rows
 
 
@@ -38,12 +40,18 @@ class Unwritten:
 
     def insert(self, table: str, values: Mapping[str, Any], pk: object = None) -> None:
         """A new row. With its `pk`, which is among the values, what is changed of it later is inserted right away."""
+        self._make_room()
         self._rows[(table, pk) if pk is not None else len(self._rows)] = _Row(table, "", dict(values))
 
     def update(self, table: str, key: str, pk: object, values: Mapping[str, Any]) -> None:
         """Other values of a row that is there, or that is to be inserted."""
+        self._make_room()
         row = self._rows.setdefault((table, pk), _Row(table, key, {}))
         row.values.update(values)
+
+    def _make_room(self) -> None:
+        if len(self._rows) >= MOST_ROWS:
+            self.write()
 
     def afterwards(self, call: Callable[[], object]) -> None:
         """Call it once the rows put off until now are written, if not rolled back before."""

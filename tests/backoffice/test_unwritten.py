@@ -11,6 +11,7 @@ from django.test.utils import CaptureQueriesContext
 from accounts import rows
 from accounts.models import Account
 from backoffice.audit import tracking
+from backoffice.postgres.unwritten import MOST_ROWS
 from tests import factories
 from trading.choices import EventKind, OrderType, Side
 from trading.models import Execution, Order, OrderEvent, Position, PositionFill
@@ -77,6 +78,16 @@ def test_what_is_changed_twice_is_written_once(account: Account) -> None:
     assert len(changes(asked)) == 2
 
 
+def test_what_is_too_much_for_one_statement_goes_out_in_several(account: Account) -> None:
+    order = rows.insert_later(an_order(account))
+    with CaptureQueriesContext(connection) as asked:
+        for number in range(2 * MOST_ROWS):
+            order.record(EventKind.TRIGGERED, number=number)
+    assert len(changes(asked)) == 2
+    told = order.events.order_by("pk").values_list("details__number", flat=True)
+    assert list(told) == [str(number) for number in range(2 * MOST_ROWS)]
+
+
 def test_what_was_to_follow_follows_in_its_order(account: Account) -> None:
     done: list[Any] = []
     order = rows.insert_later(an_order(account))
@@ -107,9 +118,13 @@ def test_a_savepoint_that_is_taken_back_takes_back_what_was_put_off_in_it_alone(
 
 
 def test_a_fault_is_met_by_whoever_asks_next(account: Account) -> None:
-    rows.insert_later(an_order(account, held=D(-1)))
-    with pytest.raises(IntegrityError):
+    @transaction.atomic
+    def ask_next() -> None:
+        rows.insert_later(an_order(account, held=D(-1)))
         Order.objects.count()
+
+    with pytest.raises(IntegrityError):
+        ask_next()
 
 
 @pytest.mark.django_db(transaction=True)
