@@ -56,13 +56,14 @@ class DatabaseWrapper(base.DatabaseWrapper):
         return connection
 
     def is_usable(self) -> bool:
-        """Asked with every request. A server that is gone, or has ended the session, has closed the connection: its
-        socket has something to read then, and only then is it worth a statement to know."""
+        """Asked with every request, when there is no transaction. A server that is gone, or has ended the session, has
+        closed the connection: its socket has something to read then, and only then is it worth a statement to know."""
         if self.connection is None or self.connection.closed:
             return False
         socket = select.poll()
         socket.register(self.connection.fileno(), select.POLLIN)
-        return bool(super().is_usable()) if socket.poll(0) else True
+        is_silent = self.connection.info.transaction_status == psycopg.pq.TransactionStatus.IDLE and not socket.poll(0)
+        return is_silent or bool(super().is_usable())
 
     def before_commit(self, call: BeforeCommit, argument: Any) -> None:
         """Call it once before the commit, with the arguments given to it meanwhile. Needs a transaction."""
