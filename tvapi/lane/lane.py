@@ -148,21 +148,20 @@ class Lane:
     async def _made_since(
         self, account: OwnAccount, language: str, account_fence: bytes | None, terms_fence: bytes | None
     ) -> Snapshot:
-        """What Django would make: what somebody has made or is making, if these fences let it pass, else its own."""
+        """What Django would make: what has been made, if these fences let it pass, else what is begun after them, by
+        one poll for all."""
         place = (account.id, language)
-        if making := self._making.get(place):
+        if begun_before := self._making.get(place):
             with contextlib.suppress(OSError, redis.RedisError, db.Error):
-                await asyncio.shield(making)
+                await asyncio.shield(begun_before)
         if held := self._snapshots.get(place):
             _head, snapshot = held
             if snapshots.is_valid(snapshot, account_fence, terms_fence, time.time()):
                 return snapshot
-        making = self._making[place] = asyncio.ensure_future(self._made_now(account, language))
-        try:
-            return await asyncio.shield(making)
-        finally:
-            if self._making.get(place) is making:
-                del self._making[place]
+        if (making := self._making.get(place)) is None:
+            making = self._making[place] = asyncio.ensure_future(self._made_now(account, language))
+            making.add_done_callback(lambda _made: self._making.pop(place))
+        return await asyncio.shield(making)
 
     async def _made_now(self, account: OwnAccount, language: str) -> Snapshot:
         def make() -> Snapshot:

@@ -31,13 +31,12 @@ class Logins:
 
     async def find(self, digest: str) -> Login | None:
         """What the token stands for; None for one that does not work, and when that cannot be told."""
-        if known := self._known.get(digest):
-            self._asked.add(digest)
-            if time.monotonic() < known[1]:
-                return known[0]
-        elif len(self._asked) >= MOST_NEW + len(self._known):
+        known = self._known.get(digest)
+        if known is None and len(self._asked) >= MOST_NEW + len(self._known):
             return None
         self._asked.add(digest)
+        if known and time.monotonic() < known[1]:
+            return known[0]
         self._new.set()
         self._round = self._round or asyncio.get_running_loop().create_future()
         found, _waiting = await asyncio.wait([self._round], timeout=WAIT_SECONDS)
