@@ -53,12 +53,12 @@ def read(model: type[M], sql: str, params: Sequence[Any], *, using: str, extras:
     return found
 
 
-def insert(instance: M, drawn: Drawn | None = None) -> M:
+def insert(instance: M, drawn: Drawn) -> M:
     """Store a new row, as `create` does: what the database gives it, its id and defaults, is at hand afterwards.
 
     With an id drawn for it, it is stored later (`insert_later`). Nobody is told (`post_save`).
     """
-    if drawn and (pk := drawn.pop(type(instance), None)):
+    if pk := drawn.pop(type(instance), None):
         instance.pk = pk
         return insert_later(instance)
     columns = _given(instance)

@@ -17,8 +17,9 @@ from django.utils.module_loading import import_string
 from backoffice import departure, health, logs, traces
 from backoffice.departure import Departure
 from backoffice.wsgi import application as django_application
-from backoffice.wsgi_threads import Environ, Message, Receive, Scope, Send, WsgiThreads
+from backoffice.wsgi_threads import Environ, Message, WsgiThreads
 from tvapi import throttle, usage
+from tvapi.endless import Receive, Scope, Send
 
 # Answers the request and returns True, or returns False and has neither received nor sent anything.
 Handler = Callable[[Scope, Receive, Send], Awaitable[bool]]

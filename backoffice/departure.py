@@ -10,10 +10,8 @@ from __future__ import annotations
 import asyncio
 import signal
 import socket
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
 
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+from tvapi.endless import Send
 
 PATH = "/readyz"
 SIGNALS = (signal.SIGTERM, signal.SIGINT)

@@ -184,8 +184,7 @@ def _post_later(
     kind: TransferKind, reference: str, account: Account, amounts: dict[str, Decimal], against: LedgerKind
 ) -> None:
     """As `ledger.credit`, when what was put off is written: posting at once would part it in two."""
-    credit = partial(ledger.credit, kind, reference, account, amounts, against)
-    rows.afterwards(credit)
+    rows.afterwards(partial(ledger.credit, kind, reference, account, amounts, against))
 
 
 # --- positions --------------------------------------------------------------------------------------------------------

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from accounts import rows
-from accounts.models import Account, Balance
+from accounts.models import Account
 from accounts.rows import Drawn
 from trading.models import Execution, Order, Position
-from trading.valuation import Means, Money, open_positions
+from trading.valuation import CASH, Means, Money, open_positions
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +29,7 @@ class Standing:
 
 _DRAWN = (Order, Execution, Position)
 _STANDING = f"""
-SELECT {rows.columns_of(Order, "earlier")}, live.count, live.has_brackets, live.held,
-       (SELECT total FROM {Balance._meta.db_table} AS balance
-         WHERE balance.account_id = account.id AND balance.currency_id = account.currency_id),
+SELECT {rows.columns_of(Order, "earlier")}, live.count, live.has_brackets, live.held, {CASH},
        {", ".join(f"nextval('{model._meta.db_table}_id_seq')" for model in _DRAWN)}
   FROM {Account._meta.db_table} AS account
   LEFT JOIN {Order._meta.db_table} AS earlier ON earlier.account_id = account.id AND earlier.request_id = %s
@@ -41,7 +39,7 @@ SELECT {rows.columns_of(Order, "earlier")}, live.count, live.has_brackets, live.
  ) AS live
  WHERE account.id = %s
 """  # noqa: S608
-_FIGURES = ("live", "has_brackets", "all_held", "cash", "drawn_order", "drawn_execution", "drawn_position")
+_FIGURES = ("live", "has_brackets", "all_held", "cash", *(f"drawn_{model._meta.model_name}" for model in _DRAWN))
 
 
 def of(account: Account, request_id: str) -> Standing:

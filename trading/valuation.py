@@ -103,10 +103,13 @@ class Means(NamedTuple):
     positions: list[Position]  # that are open
 
 
-# Two columns of a row of accounts, named `account`. Every order and every poll asks them.
-MONEY = f"""
+# Columns of a row of accounts, named `account`. Every order and every poll asks them.
+CASH = f"""
     (SELECT total FROM {Balance._meta.db_table} AS balance
-      WHERE balance.account_id = account.id AND balance.currency_id = account.currency_id) AS cash,
+      WHERE balance.account_id = account.id AND balance.currency_id = account.currency_id) AS cash
+"""  # noqa: S608
+MONEY = f"""
+    {CASH},
     (SELECT sum(held) FROM {Order._meta.db_table} AS live
       WHERE live.account_id = account.id AND live.final_at IS NULL) AS held
 """  # noqa: S608

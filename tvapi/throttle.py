@@ -8,9 +8,8 @@ ask for more than can be answered. By `DATA_SERVER_NETWORKS` they are known; whe
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Mapping
 from time import monotonic
-from typing import Any
 
 from django import db
 from django.conf import settings
@@ -19,10 +18,7 @@ from django.utils.translation import gettext as _
 
 from accounts import bounded, networks, origins, tokens
 from tvapi import exceptions, locales, renderers
-
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+from tvapi.endless import Receive, Scope, Send
 
 DATA_PATHS = frozenset(f"/tv/{name}" for name in ("groups", "symbol_info", "history", "streaming"))
 BURST_SECONDS = 4.0  # of requests at the usual rate may come at once

@@ -7,7 +7,7 @@ its own costs a way there and back, and as much processor time here as there.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -20,10 +20,11 @@ Shape = tuple[tuple[str, str, tuple[str, ...], int], ...]  # of each part: key c
 
 @dataclass(slots=True)
 class _Row:
-    """`key` is the column by which it is found; "" for a new row."""
+    """`key` is the column by which it is found, with `pk` in it; "" for a new row."""
 
     table: str
     key: str
+    pk: object
     values: dict[str, Any]
 
 
@@ -41,12 +42,12 @@ class Unwritten:
     def insert(self, table: str, values: Mapping[str, Any], pk: object = None) -> None:
         """A new row. With its `pk`, which is among the values, what is changed of it later is inserted right away."""
         self._make_room()
-        self._rows[(table, pk) if pk is not None else len(self._rows)] = _Row(table, "", dict(values))
+        self._rows[(table, pk) if pk is not None else len(self._rows)] = _Row(table, "", pk, dict(values))
 
     def update(self, table: str, key: str, pk: object, values: Mapping[str, Any]) -> None:
         """Other values of a row that is there, or that is to be inserted."""
         self._make_room()
-        row = self._rows.setdefault((table, pk), _Row(table, key, {}))
+        row = self._rows.setdefault((table, pk), _Row(table, key, pk, {}))
         row.values.update(values)
 
     def _make_room(self) -> None:
@@ -66,40 +67,39 @@ class Unwritten:
         while self:
             rows, self._rows = self._rows, {}
             afterwards, self._afterwards = self._afterwards, []
-            for together in _parted(rows):
+            for together in _parted(rows.values()):
                 self._execute(*_statement(together))
             for call in afterwards:
                 call()
 
 
-def _parted(rows: Mapping[Hashable, _Row]) -> list[dict[Hashable, _Row]]:
+def _parted(rows: Iterable[_Row]) -> list[list[_Row]]:
     """The rows in as few statements as may be: in each of them a table has new rows or changes, not both.
 
     The parts of a statement have no order, and a new row may only be there once another has changed: the position on
     the other side once the one before it is closed.
     """
-    found: list[dict[Hashable, _Row]] = []
+    found: list[list[_Row]] = []
     kinds: dict[str, bool] = {}  # of the last one: whether the table's rows are new
-    for name, row in rows.items():
+    for row in rows:
         is_new = not row.key
         if not found or kinds.get(row.table, is_new) != is_new:
-            found.append({})
+            found.append([])
             kinds = {}
         kinds[row.table] = is_new
-        found[-1][name] = row
+        found[-1].append(row)
     return found
 
 
-def _statement(rows: Mapping[Hashable, _Row]) -> tuple[str, list[Any]]:
+def _statement(rows: Iterable[_Row]) -> tuple[str, list[Any]]:
     """One statement for all of them: new rows of a table are one part of it, in the order in which they came."""
     parts: dict[Hashable, tuple[_Row, list[Any], int]] = {}
-    for name, row in rows.items():
-        columns = tuple(row.values)
-        place = (row.table, columns, None if not row.key else name)
+    for row in rows:
+        place = (row.table, tuple(row.values), row.pk if row.key else None)
         first, params, count = parts.get(place, (row, [], 0))
         params += map(_as_text, row.values.values())
         if row.key:
-            params.append(_as_text(name[1]))  # type: ignore[index]
+            params.append(_as_text(row.pk))
         parts[place] = (first, params, count + 1)
     shape = tuple((row.key, row.table, tuple(row.values), count) for row, _params, count in parts.values())
     return _sql(shape), [param for _row, params, _count in parts.values() for param in params]

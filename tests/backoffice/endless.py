@@ -4,7 +4,7 @@ import asyncio
 import os
 
 from backoffice.asgi import Application
-from backoffice.wsgi_threads import Receive, Scope, Send
+from tvapi.endless import Receive, Scope, Send
 
 
 async def endless(scope: Scope, receive: Receive, send: Send) -> bool:

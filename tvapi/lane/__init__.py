@@ -7,20 +7,15 @@ does not know, what is to be refused, and every trouble. See docs/decisions/poll
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
 
 from django.conf import settings
 
 from tvapi import usage
+from tvapi.endless import Receive, Scope, Send
 from tvapi.lane import requests
 from tvapi.lane.lane import Lane
 
 __all__ = ["Lane", "handle"]
-
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 logger = logging.getLogger(__name__)
 _lane = Lane()
